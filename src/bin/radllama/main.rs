@@ -1,0 +1,3 @@
+//! The `radllama` command line.
+
+fn main() {}
