@@ -2,8 +2,22 @@
 //! device: a quantized Llama-2-architecture model, run by this crate's WGSL compute shaders.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
+
 pub mod config;
+pub mod convert;
+pub mod cpu;
+pub mod engine;
 pub mod error;
+pub mod gguf;
+#[cfg(feature = "gpu")]
+pub mod gpu;
+pub mod kernels;
+pub mod manifest;
+pub mod model;
+pub mod prompt;
+pub mod quant;
+pub mod sampler;
+pub mod tokenizer;
 
 pub use config::LlamaConfig;
 pub use error::{Error, Result};

@@ -1,0 +1,259 @@
+//! Runs a program on the device. All bind groups are made once; a step is one compute pass whose only
+//! changing input is the dynamic offset of its [`Step`], which already lies on the device.
+
+use super::buffers::UNIFORM_STRIDE;
+use super::{Gpu, GpuStore, Kernels, Pipeline};
+use crate::cpu::top_pairs;
+use crate::error::Result;
+use crate::kernels::{Call, Step, Variant, rope_kv};
+use crate::model::{BufferSpec, Counters, Dispatch, Executor, Program, Weights, forward};
+
+/// Weights, cache and bind groups on a device.
+pub struct GpuExecutor {
+    gpu: Gpu,
+    buffers: Vec<wgpu::Buffer>,
+    program: Program,
+    decode: Vec<Bound>,
+    prefill: Vec<Bound>,
+    head: Vec<Bound>,
+    top_k: Vec<Bound>,
+    /// Entry p: the decode step at position p. The entry behind the last: the prefill step.
+    steps: wgpu::Buffer,
+    /// Staging buffers for ids that are free.
+    staging: Vec<wgpu::Buffer>,
+    counters: Counters,
+}
+
+/// A dispatch with its pipeline and bind group.
+struct Bound {
+    call: Call,
+    variant: Variant,
+    pipeline: wgpu::ComputePipeline,
+    bind_group: wgpu::BindGroup,
+}
+
+/// Ids on their way back: a staging buffer and how many.
+pub struct PendingIds {
+    staging: wgpu::Buffer,
+    count: u32,
+}
+
+/// Most ids of one way back.
+const MAX_STEPS: u32 = 64;
+
+impl GpuExecutor {
+    /// An executor of `weights` with kernels proven on their device.
+    pub async fn new(
+        weights: &mut Weights<GpuStore>,
+        kernels: &Kernels,
+        context: u32,
+        chunk: u32,
+    ) -> Result<Self> {
+        let gpu = weights.store.gpu.clone();
+        let program = forward::program(&weights.layout, context, chunk)?;
+        let config = &weights.layout.config;
+        let mut buffers = std::mem::take(&mut weights.store.buffers);
+        let more: Vec<&BufferSpec> = program.buffers[buffers.len()..].iter().collect();
+        let what = format!("the KV cache of {context} positions");
+        let made = gpu
+            .scoped(&what, || more.iter().map(|spec| gpu.storage(spec)).collect::<Result<Vec<_>>>())
+            .await?;
+        buffers.extend(made);
+        let table = rope_kv::table(context, config.head_dim, config.rope_theta);
+        gpu.queue.write_buffer(&buffers[program.rope_table.0], 0, bytemuck::cast_slice(&table));
+        let positions: Vec<Step> = (0..=context).map(|position| Step::new(position, 1)).collect();
+        let steps = gpu.uniforms("steps", positions.iter().map(bytemuck::bytes_of));
+        let uploaded_bytes =
+            weights.store.uploaded_bytes + 4 * table.len() as u64 + steps.size();
+        let bind = |plan: &[Dispatch]| bind(&gpu, kernels, plan, &buffers, &steps);
+        let (decode, prefill) = (bind(&program.decode)?, bind(&program.prefill)?);
+        let (head, top_k) = (bind(&program.head)?, bind(&program.top_k)?);
+        gpu.healthy()?;
+        Ok(GpuExecutor {
+            decode,
+            prefill,
+            head,
+            top_k,
+            gpu,
+            buffers,
+            program,
+            steps,
+            staging: Vec::new(),
+            counters: Counters { uploaded_bytes, ..Counters::default() },
+        })
+    }
+
+    /// Bytes of all buffers on the device.
+    pub fn device_bytes(&self) -> u64 {
+        self.buffers.iter().map(wgpu::Buffer::size).sum()
+    }
+
+    fn submit(&mut self, encoder: wgpu::CommandEncoder) -> Result<()> {
+        self.gpu.queue.submit([encoder.finish()]);
+        self.counters.submits += 1;
+        self.gpu.healthy()
+    }
+
+    fn encoder(&self) -> wgpu::CommandEncoder {
+        self.gpu.device.create_command_encoder(&Default::default())
+    }
+
+    /// Copies ids into a staging buffer.
+    fn fetch(
+        &mut self,
+        encoder: &mut wgpu::CommandEncoder,
+        position: u32,
+        count: u32,
+    ) -> PendingIds {
+        let staging =
+            self.staging.pop().unwrap_or_else(|| self.gpu.staging(4 * u64::from(MAX_STEPS)));
+        let ids = &self.buffers[self.program.ids.0];
+        let (from, bytes) = (4 * u64::from(position), 4 * u64::from(count));
+        encoder.copy_buffer_to_buffer(ids, from, &staging, 0, bytes);
+        PendingIds { staging, count }
+    }
+
+    /// Reads `words` from the start of a buffer.
+    async fn read_buffer(
+        &mut self,
+        mut encoder: wgpu::CommandEncoder,
+        buffer: usize,
+        words: usize,
+    ) -> Result<Vec<u32>> {
+        let bytes = 4 * words as u64;
+        let staging = self.gpu.staging(bytes);
+        encoder.copy_buffer_to_buffer(&self.buffers[buffer], 0, &staging, 0, bytes);
+        self.submit(encoder)?;
+        self.counters.read_bytes += bytes;
+        self.gpu.read(&staging, words).await
+    }
+}
+
+/// One compute pass over `bound`.
+fn encode(
+    encoder: &mut wgpu::CommandEncoder,
+    counters: &mut Counters,
+    bound: &[&[Bound]],
+    step: &Step,
+    entry: u32,
+) {
+    let offset = entry * UNIFORM_STRIDE as u32;
+    let mut pass = encoder.begin_compute_pass(&Default::default());
+    for Bound { call, variant, pipeline, bind_group } in bound.iter().copied().flatten() {
+        pass.set_pipeline(pipeline);
+        pass.set_bind_group(0, bind_group, &[offset]);
+        let [x, y, z] = call.grid(step, *variant);
+        pass.dispatch_workgroups(x, y, z);
+        counters.dispatches += 1;
+    }
+}
+
+fn bind(
+    gpu: &Gpu,
+    kernels: &Kernels,
+    plan: &[Dispatch],
+    buffers: &[wgpu::Buffer],
+    steps: &wgpu::Buffer,
+) -> Result<Vec<Bound>> {
+    let params = gpu.uniforms("params", plan.iter().map(|dispatch| dispatch.call.params()));
+    plan.iter()
+        .enumerate()
+        .map(|(i, dispatch)| {
+            let (variant, pipeline): (Variant, &Pipeline) = kernels.get(&dispatch.call)?;
+            let buffers: Vec<_> = dispatch.buffers.iter().map(|id| &buffers[id.0]).collect();
+            let params = wgpu::BufferBinding {
+                buffer: &params,
+                offset: i as u64 * UNIFORM_STRIDE,
+                size: std::num::NonZeroU64::new(dispatch.call.params().len() as u64),
+            };
+            Ok(Bound {
+                call: dispatch.call,
+                variant,
+                pipeline: pipeline.pipeline.clone(),
+                bind_group: gpu.bind_group(pipeline, &buffers, params, steps),
+            })
+        })
+        .collect()
+}
+
+impl Executor for GpuExecutor {
+    type Pending = PendingIds;
+
+    fn context(&self) -> u32 {
+        self.program.context
+    }
+
+    fn chunk(&self) -> u32 {
+        self.program.chunk
+    }
+
+    fn write_ids(&mut self, position: u32, ids: &[u32]) -> Result<()> {
+        let buffer = &self.buffers[self.program.ids.0];
+        let bytes: &[u8] = bytemuck::cast_slice(ids);
+        self.gpu.queue.write_buffer(buffer, 4 * u64::from(position), bytes);
+        self.counters.uploaded_bytes += bytes.len() as u64;
+        self.gpu.healthy()
+    }
+
+    fn prefill(&mut self, step: Step, head: bool) -> Result<()> {
+        let entry = self.program.context;
+        let bytes = bytemuck::bytes_of(&step);
+        self.gpu.queue.write_buffer(&self.steps, u64::from(entry) * UNIFORM_STRIDE, bytes);
+        self.counters.uploaded_bytes += bytes.len() as u64;
+        let mut encoder = self.encoder();
+        let head: &[Bound] = if head { &self.head } else { &[] };
+        encode(&mut encoder, &mut self.counters, &[&self.prefill, head], &step, entry);
+        self.submit(encoder)
+    }
+
+    fn decode(&mut self, position: u32, steps: u32) -> Result<PendingIds> {
+        let steps = steps.min(MAX_STEPS);
+        let mut encoder = self.encoder();
+        for entry in position..position + steps {
+            let step = Step::new(entry, 1);
+            encode(&mut encoder, &mut self.counters, &[&self.decode], &step, entry);
+        }
+        let pending = self.fetch(&mut encoder, position + 1, steps);
+        self.submit(encoder)?;
+        Ok(pending)
+    }
+
+    fn fetch_id(&mut self, position: u32) -> Result<PendingIds> {
+        let mut encoder = self.encoder();
+        let pending = self.fetch(&mut encoder, position, 1);
+        self.submit(encoder)?;
+        Ok(pending)
+    }
+
+    async fn read(&mut self, pending: PendingIds) -> Result<Vec<u32>> {
+        let ids = self.gpu.read(&pending.staging, pending.count as usize).await?;
+        self.counters.read_bytes += 4 * u64::from(pending.count);
+        self.staging.push(pending.staging);
+        Ok(ids)
+    }
+
+    async fn wait(&mut self) -> Result<()> {
+        GpuStore::flush(&self.gpu).await
+    }
+
+    async fn logits(&mut self) -> Result<Vec<f32>> {
+        let (buffer, encoder) = (self.program.logits.0, self.encoder());
+        let words = self.program.buffers[buffer].words as usize;
+        let words = self.read_buffer(encoder, buffer, words).await?;
+        Ok(words.into_iter().map(f32::from_bits).collect())
+    }
+
+    async fn top_k(&mut self) -> Result<Vec<(u32, f32)>> {
+        let mut encoder = self.encoder();
+        encode(&mut encoder, &mut self.counters, &[&self.top_k], &Step::new(0, 1), 0);
+        let buffer = self.program.top.0;
+        let words = self.program.buffers[buffer].words as usize;
+        let vocab = self.program.buffers[self.program.logits.0].words as usize;
+        let words = self.read_buffer(encoder, buffer, words).await?;
+        Ok(top_pairs(&words, vocab))
+    }
+
+    fn counters(&self) -> Counters {
+        self.counters
+    }
+}

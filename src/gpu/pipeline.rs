@@ -1,0 +1,109 @@
+//! From a shader permutation to a pipeline.
+
+use super::Gpu;
+use super::device::describe;
+use crate::error::Result;
+use crate::kernels::{self, Access, Permutation, assemble};
+
+/// A compiled permutation with the layout of its bind group.
+#[derive(Debug, Clone)]
+pub struct Pipeline {
+    pub(super) pipeline: wgpu::ComputePipeline,
+    pub(super) layout: wgpu::BindGroupLayout,
+}
+
+impl Gpu {
+    /// Compiles a permutation. A refusal by the device is an error here, not later.
+    pub async fn pipeline(&self, permutation: &Permutation) -> Result<Pipeline> {
+        let name = permutation.name();
+        // Browsers want to be told of subgroups in the source; naga does not know that line.
+        let source = assemble::assemble(permutation, cfg!(target_arch = "wasm32"))?;
+        let device = &self.device;
+        let validation = device.push_error_scope(wgpu::ErrorFilter::Validation);
+        let internal = device.push_error_scope(wgpu::ErrorFilter::Internal);
+        let module = device.create_shader_module(wgpu::ShaderModuleDescriptor {
+            label: Some(&name),
+            source: wgpu::ShaderSource::Wgsl(source.into()),
+        });
+        let layout = self.bind_group_layout(permutation.kernel);
+        let pipeline_layout = device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
+            label: Some(permutation.kernel),
+            bind_group_layouts: &[Some(&layout)],
+            immediate_size: 0,
+        });
+        let pipeline = device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+            label: Some(&name),
+            layout: Some(&pipeline_layout),
+            module: &module,
+            entry_point: Some("main"),
+            compilation_options: Default::default(),
+            cache: None,
+        });
+        let (internal, validation) = (internal.pop().await, validation.pop().await);
+        if let Some(error) = internal.or(validation) {
+            return Err(describe(&format!("the shader {name}"), &error));
+        }
+        Ok(Pipeline { pipeline, layout })
+    }
+
+    /// The kernel's storage bindings, then the uniforms of its parameters and, at a dynamic offset, of the
+    /// step.
+    fn bind_group_layout(&self, kernel: &str) -> wgpu::BindGroupLayout {
+        let buffer = |ty, has_dynamic_offset, bytes| wgpu::BindingType::Buffer {
+            ty,
+            has_dynamic_offset,
+            min_binding_size: std::num::NonZeroU64::new(bytes),
+        };
+        let storage = kernels::bindings(kernel).iter().map(|binding| {
+            let read_only = binding.access == Access::Read;
+            buffer(wgpu::BufferBindingType::Storage { read_only }, false, 0)
+        });
+        let params = kernels::params_bytes(kernel) as u64;
+        let uniforms = [
+            buffer(wgpu::BufferBindingType::Uniform, false, params),
+            buffer(wgpu::BufferBindingType::Uniform, true, size_of::<kernels::Step>() as u64),
+        ];
+        let entries: Vec<_> = storage
+            .chain(uniforms)
+            .enumerate()
+            .map(|(binding, ty)| wgpu::BindGroupLayoutEntry {
+                binding: binding as u32,
+                visibility: wgpu::ShaderStages::COMPUTE,
+                ty,
+                count: None,
+            })
+            .collect();
+        self.device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor {
+            label: Some(kernel),
+            entries: &entries,
+        })
+    }
+
+    /// The bind group of one call.
+    pub(super) fn bind_group(
+        &self,
+        pipeline: &Pipeline,
+        buffers: &[&wgpu::Buffer],
+        params: wgpu::BufferBinding<'_>,
+        steps: &wgpu::Buffer,
+    ) -> wgpu::BindGroup {
+        let step = wgpu::BufferBinding {
+            buffer: steps,
+            offset: 0,
+            size: std::num::NonZeroU64::new(size_of::<kernels::Step>() as u64),
+        };
+        let resources = buffers
+            .iter()
+            .map(|buffer| buffer.as_entire_binding())
+            .chain([wgpu::BindingResource::Buffer(params), wgpu::BindingResource::Buffer(step)]);
+        let entries: Vec<_> = resources
+            .enumerate()
+            .map(|(binding, resource)| wgpu::BindGroupEntry { binding: binding as u32, resource })
+            .collect();
+        self.device.create_bind_group(&wgpu::BindGroupDescriptor {
+            label: None,
+            layout: &pipeline.layout,
+            entries: &entries,
+        })
+    }
+}

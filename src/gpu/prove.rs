@@ -1,0 +1,193 @@
+//! The start-up self-test: every kernel a model needs is compiled and held against its CPU twin on
+//! this very device. A variant that is refused or computes wrongly gives way to the next; when none is
+//! left, the device is refused. Silent gibberish is the worst fault an engine like this can have.
+
+use std::collections::BTreeMap;
+
+use super::{Gpu, Pipeline, Tier};
+use crate::error::{Error, Result};
+use crate::kernels::cases::{Case, Extent, cases};
+use crate::kernels::{Call, Permutation, Variant, permutations};
+use crate::model::BufferSpec;
+use crate::quant::Format;
+
+/// Proven pipelines, one for each kernel, format and epilogue.
+#[derive(Debug, Clone)]
+pub struct Kernels {
+    proven: BTreeMap<Permutation, (Variant, Pipeline)>,
+}
+
+impl Kernels {
+    /// The pipeline for a call, and which variant it is.
+    pub(super) fn get(&self, call: &Call) -> Result<(Variant, &Pipeline)> {
+        // Proven under the name of the base variant, whichever won.
+        let key = call.permutation(Variant::Base);
+        self.proven.get(&key).map(|(variant, pipeline)| (*variant, pipeline)).ok_or_else(|| {
+            Error::Internal(format!("{} was not proven on this device", key.name()))
+        })
+    }
+
+    /// Which variant each kernel runs as.
+    pub fn chosen(&self) -> BTreeMap<&'static str, &'static str> {
+        self.proven.iter().map(|(key, (variant, _))| (key.kernel, variant.name())).collect()
+    }
+}
+
+/// The outcome of one case on one device.
+#[derive(Debug, Clone, serde::Serialize)]
+pub struct Check {
+    /// The permutation.
+    pub permutation: String,
+    /// The sizes.
+    pub case: String,
+    /// The largest error relative to the root mean square of the result.
+    pub error: f64,
+    /// What passes.
+    pub allowed: f64,
+}
+
+impl Check {
+    /// Whether the device computed what the twin computed.
+    pub fn passed(&self) -> bool {
+        self.error <= self.allowed
+    }
+}
+
+/// The variants of a kernel to try on a device, best first. The order is measured: see ARCHITECTURE.md.
+pub fn variants(gpu: &Gpu, kernel: &str) -> Vec<Variant> {
+    let order: &[Variant] = match (gpu.tier(), kernel) {
+        (Tier::Cpu, "matvec" | "matmul" | "attention") => &[Variant::Serial, Variant::Base],
+        (Tier::Gpu, "matvec") => &[Variant::Subgroup, Variant::Base],
+        (Tier::Gpu, "matmul") => &[Variant::F16, Variant::Base],
+        _ => &[Variant::Base],
+    };
+    order.iter().copied().filter(|variant| gpu.can_run(*variant)).collect()
+}
+
+impl Gpu {
+    /// Compiles and proves what a model with weights in `formats` needs. `progress` hears of each
+    /// kernel: done, total.
+    pub async fn prove(
+        &self,
+        formats: &[Format],
+        mut progress: impl FnMut(usize, usize),
+    ) -> Result<Kernels> {
+        let all = permutations();
+        let wanted: Vec<Permutation> = all
+            .iter()
+            .filter(|permutation| permutation.variant == Variant::Base)
+            .filter(|permutation| permutation.format.is_none_or(|f| formats.contains(&f)))
+            .copied()
+            .collect();
+        let mut proven = BTreeMap::new();
+        for (done, base) in wanted.iter().enumerate() {
+            progress(done, wanted.len());
+            let mut failure = None;
+            for variant in variants(self, base.kernel) {
+                let permutation = Permutation { variant, ..*base };
+                if !all.contains(&permutation) {
+                    continue;
+                }
+                match self.prove_one(&permutation).await {
+                    Ok(pipeline) => {
+                        proven.insert(*base, (variant, pipeline));
+                        failure = None;
+                        break;
+                    }
+                    Err(error) => failure = Some(error),
+                }
+            }
+            if let Some(error) = failure {
+                return Err(error);
+            }
+        }
+        progress(wanted.len(), wanted.len());
+        Ok(Kernels { proven })
+    }
+
+    async fn prove_one(&self, permutation: &Permutation) -> Result<Pipeline> {
+        let pipeline = self.pipeline(permutation).await?;
+        for case in cases(permutation, Extent::Quick) {
+            let check = check(self, permutation, &pipeline, &case).await?;
+            if !check.passed() {
+                return Err(Error::KernelWrong {
+                    kernel: check.permutation,
+                    error: check.error,
+                    allowed: check.allowed,
+                });
+            }
+        }
+        Ok(pipeline)
+    }
+}
+
+/// Runs one case on the device and holds it against the twin.
+pub async fn check(
+    gpu: &Gpu,
+    permutation: &Permutation,
+    pipeline: &Pipeline,
+    case: &Case,
+) -> Result<Check> {
+    let actual = run_case(gpu, pipeline, case, permutation.variant).await?;
+    Ok(Check {
+        permutation: permutation.name(),
+        case: case.name.clone(),
+        error: case.error(&case.expected(), &actual),
+        allowed: case.allowed(),
+    })
+}
+
+/// The buffers of a case after the device ran it.
+async fn run_case(
+    gpu: &Gpu,
+    pipeline: &Pipeline,
+    case: &Case,
+    variant: Variant,
+) -> Result<Vec<Vec<u32>>> {
+    let buffers: Vec<wgpu::Buffer> = case
+        .before
+        .iter()
+        .zip(case.call.bindings())
+        .map(|(words, binding)| {
+            let label = binding.name.to_string();
+            let buffer = gpu.storage(&BufferSpec { label, words: words.len() as u64 })?;
+            gpu.queue.write_buffer(&buffer, 0, bytemuck::cast_slice(words));
+            Ok(buffer)
+        })
+        .collect::<Result<_>>()?;
+    let params = gpu.uniforms("params", [case.call.params()].into_iter());
+    let steps = gpu.uniforms("step", [bytemuck::bytes_of(&case.step)].into_iter());
+    let params = wgpu::BufferBinding {
+        buffer: &params,
+        offset: 0,
+        size: std::num::NonZeroU64::new(case.call.params().len() as u64),
+    };
+    let bind_group =
+        gpu.bind_group(pipeline, &buffers.iter().collect::<Vec<_>>(), params, &steps);
+    let mut encoder = gpu.device.create_command_encoder(&Default::default());
+    {
+        let mut pass = encoder.begin_compute_pass(&Default::default());
+        pass.set_pipeline(&pipeline.pipeline);
+        pass.set_bind_group(0, &bind_group, &[0]);
+        let [x, y, z] = case.call.grid(&case.step, variant);
+        pass.dispatch_workgroups(x, y, z);
+    }
+    let total: usize = case.before.iter().map(Vec::len).sum();
+    let staging = gpu.staging(4 * total as u64);
+    let mut at = 0;
+    for (buffer, words) in buffers.iter().zip(&case.before) {
+        let bytes = 4 * words.len() as u64;
+        encoder.copy_buffer_to_buffer(buffer, 0, &staging, at, bytes);
+        at += bytes;
+    }
+    gpu.queue.submit([encoder.finish()]);
+    let mut words = gpu.read(&staging, total).await?;
+    let mut after = Vec::with_capacity(buffers.len());
+    for before in &case.before {
+        let rest = words.split_off(before.len());
+        after.push(words);
+        words = rest;
+    }
+    Ok(after)
+}
+

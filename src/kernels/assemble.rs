@@ -1,0 +1,96 @@
+//! Shader assembly: `#import NAME` pastes `shaders/shared/NAME.wgsl` once, `#if NAME … #else … #endif`
+//! keeps lines by the permutation's defines. Nothing else: the result is plain WGSL, and the same text
+//! goes to naga in tests, to wgpu natively and to the browser.
+
+use super::permutation::{Permutation, Variant};
+use crate::error::{Error, Result};
+
+/// The list of permutations.
+pub const PERMUTATIONS: &str = include_str!("../../shaders/permutations");
+
+const KERNELS: &[(&str, &str)] = &[
+    ("embed", include_str!("../../shaders/embed.wgsl")),
+    ("rms_norm", include_str!("../../shaders/rms_norm.wgsl")),
+    ("matvec", include_str!("../../shaders/matvec.wgsl")),
+    ("matmul", include_str!("../../shaders/matmul.wgsl")),
+    ("rope_kv", include_str!("../../shaders/rope_kv.wgsl")),
+    ("attention", include_str!("../../shaders/attention.wgsl")),
+    ("argmax", include_str!("../../shaders/argmax.wgsl")),
+    ("top_k", include_str!("../../shaders/top_k.wgsl")),
+];
+
+const SHARED: &[(&str, &str)] = &[
+    ("step", include_str!("../../shaders/shared/step.wgsl")),
+    ("weights", include_str!("../../shaders/shared/weights.wgsl")),
+    ("epilogue", include_str!("../../shaders/shared/epilogue.wgsl")),
+];
+
+/// The kernels that have a WGSL file.
+pub fn kernel_names() -> impl Iterator<Item = &'static str> {
+    KERNELS.iter().map(|(name, _)| *name)
+}
+
+/// The WGSL of one permutation.
+///
+/// `enable_subgroups`: whether to write `enable subgroups;`, which browsers require and naga refuses.
+pub fn assemble(permutation: &Permutation, enable_subgroups: bool) -> Result<String> {
+    let source = find(KERNELS, permutation.kernel)?;
+    let mut out = String::with_capacity(2 * source.len());
+    if permutation.variant == Variant::F16 {
+        out.push_str("enable f16;\n");
+    }
+    if permutation.variant == Variant::Subgroup && enable_subgroups {
+        out.push_str("enable subgroups;\n");
+    }
+    let mut imported = Vec::new();
+    expand(source, &permutation.defines(), &mut imported, &mut out)?;
+    Ok(out)
+}
+
+fn find(files: &[(&str, &'static str)], name: &str) -> Result<&'static str> {
+    files
+        .iter()
+        .find(|(file, _)| *file == name)
+        .map(|(_, source)| *source)
+        .ok_or_else(|| Error::Internal(format!("no shader is called {name}")))
+}
+
+fn expand<'a>(
+    source: &'a str,
+    defines: &[&str],
+    imported: &mut Vec<&'a str>,
+    out: &mut String,
+) -> Result<()> {
+    // Each open #if: whether its lines are kept now, and whether the lines around it are.
+    let mut open: Vec<(bool, bool)> = Vec::new();
+    for line in source.lines() {
+        let keep = open.last().is_none_or(|(keep, _)| *keep);
+        let mut words = line.split_whitespace();
+        match (words.next(), words.next()) {
+            (Some("#if"), Some(name)) => open.push((keep && defines.contains(&name), keep)),
+            (Some("#else"), _) => match open.last_mut() {
+                Some((kept, around)) => *kept = *around && !*kept,
+                None => return Err(unbalanced("#else")),
+            },
+            (Some("#endif"), _) => {
+                open.pop().ok_or_else(|| unbalanced("#endif"))?;
+            }
+            (Some("#import"), Some(name)) if keep => {
+                if !imported.contains(&name) {
+                    imported.push(name);
+                    expand(find(SHARED, name)?, defines, imported, out)?;
+                }
+            }
+            _ if keep => {
+                out.push_str(line);
+                out.push('\n');
+            }
+            _ => {}
+        }
+    }
+    if open.is_empty() { Ok(()) } else { Err(unbalanced("#if")) }
+}
+
+fn unbalanced(directive: &str) -> Error {
+    Error::Internal(format!("a shader has an unbalanced {directive}"))
+}

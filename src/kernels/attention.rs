@@ -1,0 +1,70 @@
+//! Causal grouped-query attention over the cache, with the softmax computed online (Milakov &
+//! Gimelshein 2018; Dao et al. 2022): one pass over the keys, no score matrix.
+
+use super::{Args, Binding, Step, Variant, read, write};
+
+/// Fixed parameters.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, bytemuck::Pod, bytemuck::Zeroable)]
+pub struct Params {
+    /// H: query heads.
+    pub heads: u32,
+    /// Hkv: key/value heads.
+    pub kv_heads: u32,
+    /// Dh: values of a head, a multiple of 4, at most [`crate::config::MAX_HEAD_DIM`].
+    pub head_dim: u32,
+    /// 1 / sqrt(Dh)
+    pub scale: f32,
+}
+
+/// qkv \[T\]\[(H + 2 Hkv) Dh\], k_cache and v_cache \[context\]\[Hkv Dh\] → out \[T\]\[H Dh\]
+pub const BINDINGS: &[Binding] =
+    &[read("qkv"), read("k_cache"), read("v_cache"), write("out")];
+
+/// Threads of a workgroup of the serial variant: tokens of one head.
+pub const SERIAL_THREADS: u32 = 8;
+
+/// Workgroups: tokens × heads.
+pub fn grid(p: &Params, step: &Step, variant: Variant) -> [u32; 3] {
+    match variant {
+        Variant::Serial => [step.tokens.div_ceil(SERIAL_THREADS), p.heads, 1],
+        _ => [step.tokens, p.heads, 1],
+    }
+}
+
+/// The CPU twin: the plain two-pass softmax, so that it checks the online one.
+pub fn reference(p: &Params, step: &Step, args: &mut Args<'_>) {
+    let qkv: &[f32] = bytemuck::cast_slice(args.inputs[0]);
+    let k_cache: &[f32] = bytemuck::cast_slice(args.inputs[1]);
+    let v_cache: &[f32] = bytemuck::cast_slice(args.inputs[2]);
+    let out: &mut [f32] = bytemuck::cast_slice_mut(args.outputs[0]);
+    let (heads, head_dim) = (p.heads as usize, p.head_dim as usize);
+    let kv_size = p.kv_heads as usize * head_dim;
+    let row = heads * head_dim + 2 * kv_size;
+    for t in 0..step.tokens as usize {
+        let keys = step.position as usize + t + 1;
+        for head in 0..heads {
+            let q = &qkv[t * row + head * head_dim..][..head_dim];
+            let kv = head / (heads / p.kv_heads as usize) * head_dim;
+            let mut scores: Vec<f32> = (0..keys)
+                .map(|key| {
+                    let k = &k_cache[key * kv_size + kv..][..head_dim];
+                    q.iter().zip(k).map(|(q, k)| q * k).sum::<f32>() * p.scale
+                })
+                .collect();
+            let most = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+            for score in &mut scores {
+                *score = (*score - most).exp();
+            }
+            let total: f32 = scores.iter().sum();
+            let out = &mut out[(t * heads + head) * head_dim..][..head_dim];
+            out.fill(0.0);
+            for (key, score) in scores.iter().enumerate() {
+                let v = &v_cache[key * kv_size + kv..][..head_dim];
+                for (out, v) in out.iter_mut().zip(v) {
+                    *out += score / total * v;
+                }
+            }
+        }
+    }
+}

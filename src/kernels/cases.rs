@@ -1,0 +1,312 @@
+//! One table of cases that the tests, the start-up self-test and `radllama validate` share: each holds
+//! a kernel call with random buffers, and what its CPU twin makes of them. And the comparison that
+//! decides whether a device computed the same, which tests/compare.rs holds against planted faults.
+
+use super::{
+    Access, Args, Call, Epilogue, Permutation, Step, argmax, attention, embed, matvec, rms_norm,
+    rope_kv, top_k,
+};
+use crate::quant::{self, Format};
+
+/// A kernel call with its buffers.
+#[derive(Debug, Clone)]
+pub struct Case {
+    /// For messages: the sizes.
+    pub name: String,
+    /// What to compute.
+    pub call: Call,
+    /// Where the tokens stand.
+    pub step: Step,
+    /// The buffers in the order of the bindings, before the call. Outputs end in canaries.
+    pub before: Vec<Vec<u32>>,
+}
+
+/// Which cases to make.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Extent {
+    /// Two small odd cases a permutation: for every start on a user's device.
+    Quick,
+    /// Odd and real sizes: for tests and `radllama validate`.
+    Full,
+}
+
+/// Words behind each output that no kernel may touch.
+const CANARIES: usize = 16;
+/// A NaN with a payload, so that a float written over it shows.
+const CANARY: u32 = 0x7fc0_5afe;
+
+/// The cases of one permutation.
+pub fn cases(permutation: &Permutation, extent: Extent) -> Vec<Case> {
+    let full = extent == Extent::Full;
+    let mut random = Random(0x5eed ^ permutation.name().len() as u64);
+    let format = permutation.format.unwrap_or(Format::F32);
+    let epilogue = permutation.epilogue.unwrap_or(Epilogue::Store);
+    // Rows, columns, tokens: odd ones first, then those of SmolLM2-135M and Llama-2-7B's width.
+    let products: &[(u32, u32, u32)] = match (permutation.kernel, full) {
+        ("matvec", false) => &[(37, 96, 1), (8, 576, 1)],
+        ("matvec", true) => {
+            &[(1, 32, 1), (37, 96, 1), (64, 288, 1), (960, 576, 1), (576, 1536, 1), (70, 4096, 1)]
+        }
+        (_, false) => &[(37, 96, 11), (66, 64, 33)],
+        (_, true) => {
+            &[(1, 32, 1), (37, 96, 11), (66, 64, 33), (192, 576, 70), (576, 1536, 9), (70, 4096, 3)]
+        }
+    };
+    match permutation.kernel {
+        "matvec" | "matmul" => products
+            .iter()
+            .map(|&(rows, cols, tokens)| {
+                product(permutation.kernel, format, epilogue, rows, cols, tokens, &mut random)
+            })
+            .collect(),
+        "embed" => {
+            let sizes: &[_] =
+                if full { &[(96, 50, 5), (576, 300, 70), (32, 7, 1)] } else { &[(96, 50, 5)] };
+            sizes.iter().map(|&(dim, vocab, t)| gather(format, dim, vocab, t, &mut random)).collect()
+        }
+        "rms_norm" => {
+            let sizes: &[_] = if full {
+                &[(96, 5, 0), (576, 70, 0), (576, 70, 1), (4096, 2, 0), (32, 1, 1)]
+            } else {
+                &[(96, 5, 0), (288, 3, 1)]
+            };
+            sizes.iter().map(|&(dim, t, last)| norm(dim, t, last, &mut random)).collect()
+        }
+        "rope_kv" | "attention" => {
+            // Position, tokens, heads, key/value heads, head dim.
+            let sizes: &[_] = if full {
+                &[(0, 5, 9, 3, 64), (60, 9, 9, 3, 64), (130, 1, 6, 6, 48), (7, 3, 4, 1, 128), (200, 1, 9, 3, 64), (0, 1, 2, 2, 4)]
+            } else {
+                &[(60, 9, 4, 2, 64), (70, 1, 2, 2, 48)]
+            };
+            let make = if permutation.kernel == "rope_kv" { rope } else { attend };
+            sizes.iter().map(|&size| make(size, &mut random)).collect()
+        }
+        "argmax" => {
+            let sizes: &[_] = if full { &[7, 256, 32000, 49152] } else { &[7, 3000] };
+            let mut cases: Vec<_> = sizes.iter().map(|&v| largest(v, false, &mut random)).collect();
+            cases.push(largest(300, true, &mut random));
+            cases
+        }
+        "top_k" => {
+            let sizes: &[_] = if full { &[(7, 7), (256, 64), (49152, 64)] } else { &[(500, 8)] };
+            sizes.iter().map(|&(vocab, k)| top(vocab, k, &mut random)).collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
+impl Case {
+    /// The buffers as the CPU twin leaves them.
+    pub fn expected(&self) -> Vec<Vec<u32>> {
+        let mut after = self.before.clone();
+        let (mut inputs, mut outputs) = (Vec::new(), Vec::new());
+        for (buffer, binding) in after.iter_mut().zip(self.call.bindings()) {
+            match binding.access {
+                Access::Read => inputs.push(&**buffer),
+                Access::Write => outputs.push(&mut **buffer),
+            }
+        }
+        self.call.reference(&self.step, &mut Args { inputs, outputs });
+        after
+    }
+
+    /// Holds a device's buffers against the twin's: the largest error of any output, relative to the
+    /// root mean square of what the twin wrote there. Infinite for a NaN, a changed canary, a changed
+    /// input, a word left unwritten, or a wrong id.
+    pub fn error(&self, expected: &[Vec<u32>], actual: &[Vec<u32>]) -> f64 {
+        if actual.len() != expected.len() {
+            return f64::INFINITY;
+        }
+        let exact = matches!(self.call, Call::Argmax(_) | Call::TopK(_));
+        let mut worst: f64 = 0.0;
+        for ((before, expected), actual) in self.before.iter().zip(expected).zip(actual) {
+            worst = worst.max(if exact {
+                if expected == actual { 0.0 } else { f64::INFINITY }
+            } else {
+                float_error(before, expected, actual)
+            });
+        }
+        worst
+    }
+
+    /// The largest error that passes. f32 sums of thousands of terms in another order differ by about
+    /// 1e-6; a wrong weight, row or scale is off by 1e-2 and more.
+    pub fn allowed(&self) -> f64 {
+        2e-4
+    }
+}
+
+fn float_error(before: &[u32], expected: &[u32], actual: &[u32]) -> f64 {
+    if expected.len() != actual.len() {
+        return f64::INFINITY;
+    }
+    let (mut squares, mut written, mut worst) = (0.0, 0usize, 0.0f64);
+    for ((before, expected), actual) in before.iter().zip(expected).zip(actual) {
+        if before == expected {
+            // Untouched by the twin: an input, a canary, a cache row of another position.
+            if before != actual {
+                return f64::INFINITY;
+            }
+            continue;
+        }
+        let (expected, actual) =
+            (f64::from(f32::from_bits(*expected)), f64::from(f32::from_bits(*actual)));
+        squares += expected * expected;
+        written += 1;
+        let difference = (expected - actual).abs();
+        // `max` would drop a NaN.
+        if difference.is_nan() {
+            return f64::INFINITY;
+        }
+        worst = worst.max(difference);
+    }
+    if written == 0 { 0.0 } else { worst / (squares / written as f64).sqrt().max(1e-30) }
+}
+
+/// SplitMix64 (Steele et al. 2014): enough for test data, the same everywhere.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    /// About normal, mean 0, deviation 1.
+    fn value(&mut self) -> f32 {
+        let sum: f32 = (0..4).map(|_| (self.next() >> 40) as f32 / (1u64 << 24) as f32).sum();
+        (sum - 2.0) * 1.732
+    }
+
+    fn floats(&mut self, len: u32) -> Vec<u32> {
+        (0..len).map(|_| self.value().to_bits()).collect()
+    }
+
+    fn weights(&mut self, format: Format, rows: u32, cols: u32) -> (Vec<u32>, Vec<u32>) {
+        let (mut codes, mut scales) = (Vec::new(), Vec::new());
+        for _ in 0..rows {
+            let row: Vec<f32> = (0..cols).map(|_| self.value() * 0.1).collect();
+            quant::quantize_row(format, &row, &mut codes, &mut scales);
+        }
+        scales.resize(scales.len().max(4), 0);
+        (codes, scales)
+    }
+}
+
+fn canaried(mut words: Vec<u32>) -> Vec<u32> {
+    words.extend([CANARY; CANARIES]);
+    words
+}
+
+fn blank(words: u32) -> Vec<u32> {
+    vec![CANARY; words as usize + CANARIES]
+}
+
+fn product(
+    kernel: &str,
+    format: Format,
+    epilogue: Epilogue,
+    rows: u32,
+    cols: u32,
+    tokens: u32,
+    random: &mut Random,
+) -> Case {
+    let weight_rows = if epilogue == Epilogue::Swiglu { 2 * rows } else { rows };
+    let (codes, scales) = random.weights(format, weight_rows, cols);
+    // The serial matmul may read activations up to the next whole tile of tokens.
+    let x = random.floats(cols * tokens.next_multiple_of(super::matmul::SERIAL_TOKENS));
+    let out = match epilogue {
+        Epilogue::Add => canaried(random.floats(rows * tokens)),
+        _ => blank(rows * tokens),
+    };
+    let params = matvec::Params::new(rows, cols);
+    let call = match kernel {
+        "matvec" => Call::Matvec(format, epilogue, params),
+        _ => Call::Matmul(format, epilogue, params),
+    };
+    let name = format!("{rows}×{cols}, T {tokens}");
+    Case { name, call, step: Step::new(3, tokens), before: vec![codes, scales, x, out] }
+}
+
+fn gather(format: Format, dim: u32, vocab: u32, tokens: u32, random: &mut Random) -> Case {
+    let (codes, scales) = random.weights(format, vocab, dim);
+    let position = 3;
+    // One id past the vocabulary: it must read the last row, not wander off.
+    let ids = (0..position + tokens).map(|_| (random.next() % u64::from(vocab + 1)) as u32);
+    let before = vec![codes, scales, ids.collect(), blank(dim * tokens)];
+    let call = Call::Embed(format, embed::Params { dim, vocab, pad: [0; 2] });
+    Case { name: format!("V {vocab}, D {dim}, T {tokens}"), call, step: Step::new(position, tokens), before }
+}
+
+fn norm(dim: u32, tokens: u32, last_only: u32, random: &mut Random) -> Case {
+    let rows = if last_only == 1 { 1 } else { tokens };
+    let before = vec![random.floats(dim * tokens), random.floats(dim), blank(dim * rows)];
+    let call = Call::RmsNorm(rms_norm::Params { dim, eps: 1e-5, last_only, pad: 0 });
+    Case { name: format!("D {dim}, T {tokens}, last {last_only}"), call, step: Step::new(3, tokens), before }
+}
+
+type AttentionSize = (u32, u32, u32, u32, u32);
+
+fn attention_name((position, tokens, heads, kv_heads, head_dim): AttentionSize) -> String {
+    format!("at {position}, T {tokens}, H {heads}/{kv_heads}×{head_dim}")
+}
+
+fn rope(size: AttentionSize, random: &mut Random) -> Case {
+    let (position, tokens, heads, kv_heads, head_dim) = size;
+    let context = position + tokens + 2;
+    let table = rope_kv::table(context, head_dim, 10_000.0);
+    let before = vec![
+        bytemuck::cast_slice(&table).to_vec(),
+        canaried(random.floats(tokens * (heads + 2 * kv_heads) * head_dim)),
+        blank(context * kv_heads * head_dim),
+        blank(context * kv_heads * head_dim),
+    ];
+    let call = Call::RopeKv(rope_kv::Params { heads, kv_heads, head_dim, pad: 0 });
+    Case { name: attention_name(size), call, step: Step::new(position, tokens), before }
+}
+
+fn attend(size: AttentionSize, random: &mut Random) -> Case {
+    let (position, tokens, heads, kv_heads, head_dim) = size;
+    let cache = |random: &mut Random| {
+        let mut seen = random.floats((position + tokens) * kv_heads * head_dim);
+        // What lies behind the last token must not be read as a key.
+        seen.extend(vec![1e30f32.to_bits(); (2 * kv_heads * head_dim) as usize]);
+        seen
+    };
+    let before = vec![
+        random.floats(tokens * (heads + 2 * kv_heads) * head_dim),
+        cache(random),
+        cache(random),
+        blank(tokens * heads * head_dim),
+    ];
+    let scale = 1.0 / (head_dim as f32).sqrt();
+    let call = Call::Attention(attention::Params { heads, kv_heads, head_dim, scale });
+    Case { name: attention_name(size), call, step: Step::new(position, tokens), before }
+}
+
+fn largest(vocab: u32, not_finite: bool, random: &mut Random) -> Case {
+    let mut logits = random.floats(vocab);
+    // A tie for the largest: the lower id wins.
+    let (first, second) = (vocab / 3, vocab - 1);
+    logits[first as usize] = 40f32.to_bits();
+    logits[second as usize] = 40f32.to_bits();
+    if not_finite {
+        logits[vocab as usize / 2] = f32::NAN.to_bits();
+    }
+    let before = vec![logits, vec![CANARY; 20]];
+    let call = Call::Argmax(argmax::Params { vocab, pad: [0; 3] });
+    let name = format!("V {vocab}{}", if not_finite { " with a NaN" } else { "" });
+    Case { name, call, step: Step::new(5, 3), before }
+}
+
+fn top(vocab: u32, k: u32, random: &mut Random) -> Case {
+    let mut logits = random.floats(vocab);
+    logits[vocab as usize - 1] = logits[0]; // a tie
+    let before = vec![logits, blank(2 * k)];
+    let call = Call::TopK(top_k::Params { vocab, k, pad: [0; 2] });
+    Case { name: format!("V {vocab}, K {k}"), call, step: Step::new(0, 1), before }
+}

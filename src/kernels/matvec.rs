@@ -1,0 +1,90 @@
+//! Quantized matrix × vector, for decode: one token. Its parameters, bindings and CPU twin serve
+//! [`super::matmul`] too, which is the same product for T tokens.
+
+use super::{Args, Binding, Epilogue, Step, Variant, read, write};
+use crate::quant::{self, Format};
+
+/// Fixed parameters.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, bytemuck::Pod, bytemuck::Zeroable)]
+pub struct Params {
+    /// Values written a token: the weight's rows, or half of them for the swiglu epilogue.
+    pub rows: u32,
+    /// Blocks of 32 columns.
+    pub blocks: u32,
+    /// Uniform structs are multiples of 16 bytes.
+    pub pad: [u32; 2],
+}
+
+impl Params {
+    /// For a product that writes `rows` values from `cols` columns, a multiple of 32.
+    pub fn new(rows: u32, cols: u32) -> Self {
+        Params { rows, blocks: cols / quant::BLOCK, pad: [0; 2] }
+    }
+}
+
+/// codes and scales \[rows\]\[cols\], x \[T\]\[cols\] → out \[T\]\[rows\]
+pub const BINDINGS: &[Binding] = &[read("codes"), read("scales"), read("x"), write("out")];
+
+/// Rows of a workgroup of the base and subgroup variants.
+pub const ROWS: u32 = 8;
+/// Threads of a workgroup of the serial variant, a row (or a gate/up pair) each.
+pub const SERIAL_THREADS: u32 = 32;
+
+/// Workgroups along the rows; past the 65,535 of one dimension they go on in y.
+pub fn grid(p: &Params, _epilogue: Epilogue, variant: Variant) -> [u32; 3] {
+    let rows = if variant == Variant::Serial { SERIAL_THREADS } else { ROWS };
+    let groups = p.rows.div_ceil(rows);
+    let x = groups.min(32768);
+    [x, groups.div_ceil(x.max(1)), 1]
+}
+
+/// The CPU twin of matvec and matmul: each block of a row is dequantized once, then multiplied with
+/// every token's activations in ascending order of the columns.
+pub fn reference(
+    format: Format,
+    epilogue: Epilogue,
+    p: &Params,
+    step: &Step,
+    args: &mut Args<'_>,
+) {
+    let (codes, scales) = (args.inputs[0], args.inputs[1]);
+    let x: &[f32] = bytemuck::cast_slice(args.inputs[2]);
+    let out: &mut [f32] = bytemuck::cast_slice_mut(args.outputs[0]);
+    let (rows, blocks, tokens) = (p.rows as usize, p.blocks as usize, step.tokens as usize);
+    let mut weights = vec![0.0; blocks * 32];
+    let mut products = |row: usize, into: &mut [f32]| {
+        for (block, values) in weights.as_chunks_mut::<32>().0.iter_mut().enumerate() {
+            quant::dequantize_block(format, codes, scales, row * blocks + block, values);
+        }
+        for (into, x) in into.iter_mut().zip(x.chunks_exact(blocks * 32)) {
+            *into = dot(&weights, x);
+        }
+    };
+    let (mut first, mut second) = (vec![0.0; tokens], vec![0.0; tokens]);
+    for row in 0..rows {
+        products(row, &mut first);
+        if epilogue == Epilogue::Swiglu {
+            products(row + rows, &mut second);
+        }
+        for t in 0..tokens {
+            let out = &mut out[t * rows + row];
+            match epilogue {
+                Epilogue::Store => *out = first[t],
+                Epilogue::Add => *out += first[t],
+                Epilogue::Swiglu => *out = first[t] / (1.0 + (-first[t]).exp()) * second[t],
+            }
+        }
+    }
+}
+
+/// A dot product in eight interleaved sums, which the compiler turns into SIMD.
+fn dot(a: &[f32], b: &[f32]) -> f32 {
+    let mut sums = [0.0f32; 8];
+    for (a, b) in a.as_chunks::<8>().0.iter().zip(b.as_chunks::<8>().0) {
+        for i in 0..8 {
+            sums[i] += a[i] * b[i];
+        }
+    }
+    sums.iter().sum()
+}

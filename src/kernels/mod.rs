@@ -1,0 +1,209 @@
+//! The compute kernels: for each a WGSL file in `shaders/` and, here, a file of the same name with
+//! its parameters, its bindings, its grid and `reference()`, the CPU twin that says what is right.
+//!
+//! Buffers are arrays of 32-bit words everywhere. Bindings stand in one order: inputs, outputs,
+//! then the call's `Params` and the step's [`Step`], both uniforms.
+//!
+//! Letters for shapes: T tokens, D hidden, F ffn, H heads, Hkv kv heads, Dh head dim, V vocab.
+
+pub mod argmax;
+pub mod assemble;
+pub mod attention;
+pub mod cases;
+pub mod embed;
+pub mod matmul;
+pub mod matvec;
+pub mod permutation;
+pub mod rms_norm;
+pub mod rope_kv;
+pub mod top_k;
+
+pub use permutation::{Epilogue, Permutation, Variant, permutations};
+
+use crate::quant::Format;
+
+/// What differs from step to step: where the tokens stand. 16 bytes, a uniform with a dynamic offset.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, bytemuck::Pod, bytemuck::Zeroable)]
+pub struct Step {
+    /// Position of the step's first token in the context.
+    pub position: u32,
+    /// T: tokens of this step (1 in decode).
+    pub tokens: u32,
+    /// Uniform structs are multiples of 16 bytes.
+    pub pad: [u32; 2],
+}
+
+impl Step {
+    /// A step over `tokens` tokens, the first at `position`.
+    pub fn new(position: u32, tokens: u32) -> Self {
+        Step { position, tokens, pad: [0; 2] }
+    }
+}
+
+/// How a kernel uses a binding.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// `var<storage, read>`
+    Read,
+    /// `var<storage, read_write>`
+    Write,
+}
+
+/// One storage binding of a kernel; its index is its place in the list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Binding {
+    /// The variable's name in the WGSL.
+    pub name: &'static str,
+    /// Read or read_write.
+    pub access: Access,
+}
+
+const fn read(name: &'static str) -> Binding {
+    Binding { name, access: Access::Read }
+}
+
+const fn write(name: &'static str) -> Binding {
+    Binding { name, access: Access::Write }
+}
+
+/// The buffers of one call on the CPU, split as the binding list splits them.
+pub struct Args<'a> {
+    /// The read bindings, in order.
+    pub inputs: Vec<&'a [u32]>,
+    /// The write bindings, in order.
+    pub outputs: Vec<&'a mut [u32]>,
+}
+
+impl Args<'_> {
+    fn f32(&self, input: usize) -> &[f32] {
+        bytemuck::cast_slice(self.inputs[input])
+    }
+}
+
+/// A kernel with all that is fixed when the plan is built.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Call {
+    /// Rows of the embedding, dequantized.
+    Embed(Format, embed::Params),
+    /// Root-mean-square normalization.
+    RmsNorm(rms_norm::Params),
+    /// Weight matrix times one vector.
+    Matvec(Format, Epilogue, matvec::Params),
+    /// Weight matrix times T vectors.
+    Matmul(Format, Epilogue, matvec::Params),
+    /// Rotary embedding of queries and keys; keys and values into the cache.
+    RopeKv(rope_kv::Params),
+    /// Causal attention over the cache.
+    Attention(attention::Params),
+    /// The greedy next id.
+    Argmax(argmax::Params),
+    /// The K largest logits.
+    TopK(top_k::Params),
+}
+
+impl Call {
+    /// The kernel's name: of its WGSL file, its module here, and its row in `shaders/permutations`.
+    pub fn kernel(&self) -> &'static str {
+        match self {
+            Call::Embed(..) => "embed",
+            Call::RmsNorm(_) => "rms_norm",
+            Call::Matvec(..) => "matvec",
+            Call::Matmul(..) => "matmul",
+            Call::RopeKv(_) => "rope_kv",
+            Call::Attention(_) => "attention",
+            Call::Argmax(_) => "argmax",
+            Call::TopK(_) => "top_k",
+        }
+    }
+
+    /// The shader permutation that runs this call as `variant`.
+    pub fn permutation(&self, variant: Variant) -> Permutation {
+        let (format, epilogue) = match *self {
+            Call::Embed(format, _) => (Some(format), None),
+            Call::Matvec(format, epilogue, _) | Call::Matmul(format, epilogue, _) => {
+                (Some(format), Some(epilogue))
+            }
+            _ => (None, None),
+        };
+        Permutation { kernel: self.kernel(), variant, format, epilogue }
+    }
+
+    /// The kernel's storage bindings.
+    pub fn bindings(&self) -> &'static [Binding] {
+        bindings(self.kernel())
+    }
+
+    /// The call's parameters, as they lie in the uniform.
+    pub fn params(&self) -> &[u8] {
+        match self {
+            Call::Embed(_, p) => bytemuck::bytes_of(p),
+            Call::RmsNorm(p) => bytemuck::bytes_of(p),
+            Call::Matvec(_, _, p) | Call::Matmul(_, _, p) => bytemuck::bytes_of(p),
+            Call::RopeKv(p) => bytemuck::bytes_of(p),
+            Call::Attention(p) => bytemuck::bytes_of(p),
+            Call::Argmax(p) => bytemuck::bytes_of(p),
+            Call::TopK(p) => bytemuck::bytes_of(p),
+        }
+    }
+
+    /// Workgroups to dispatch for `step` with `variant`.
+    pub fn grid(&self, step: &Step, variant: Variant) -> [u32; 3] {
+        match self {
+            Call::Embed(_, p) => embed::grid(p, step),
+            Call::RmsNorm(p) => rms_norm::grid(p, step),
+            Call::Matvec(_, epilogue, p) => matvec::grid(p, *epilogue, variant),
+            Call::Matmul(_, epilogue, p) => matmul::grid(p, *epilogue, step, variant),
+            Call::RopeKv(p) => rope_kv::grid(p, step),
+            Call::Attention(p) => attention::grid(p, step, variant),
+            Call::Argmax(_) | Call::TopK(_) => [1, 1, 1],
+        }
+    }
+
+    /// Runs the CPU twin.
+    pub fn reference(&self, step: &Step, args: &mut Args<'_>) {
+        match self {
+            Call::Embed(format, p) => embed::reference(*format, p, step, args),
+            Call::RmsNorm(p) => rms_norm::reference(p, step, args),
+            Call::Matvec(format, epilogue, p) => {
+                matvec::reference(*format, *epilogue, p, &Step::new(step.position, 1), args);
+            }
+            Call::Matmul(format, epilogue, p) => {
+                matvec::reference(*format, *epilogue, p, step, args);
+            }
+            Call::RopeKv(p) => rope_kv::reference(p, step, args),
+            Call::Attention(p) => attention::reference(p, step, args),
+            Call::Argmax(p) => argmax::reference(p, step, args),
+            Call::TopK(p) => top_k::reference(p, args),
+        }
+    }
+}
+
+/// The storage bindings of the kernel named `kernel`; empty for a name that is none.
+pub fn bindings(kernel: &str) -> &'static [Binding] {
+    match kernel {
+        "embed" => embed::BINDINGS,
+        "rms_norm" => rms_norm::BINDINGS,
+        "matvec" => matvec::BINDINGS,
+        "matmul" => matmul::BINDINGS,
+        "rope_kv" => rope_kv::BINDINGS,
+        "attention" => attention::BINDINGS,
+        "argmax" => argmax::BINDINGS,
+        "top_k" => top_k::BINDINGS,
+        _ => &[],
+    }
+}
+
+/// Size of a kernel's `Params` in bytes, for the bind group layout and the reflection test.
+pub fn params_bytes(kernel: &str) -> usize {
+    match kernel {
+        "embed" => size_of::<embed::Params>(),
+        "rms_norm" => size_of::<rms_norm::Params>(),
+        "matvec" | "matmul" => size_of::<matvec::Params>(),
+        "rope_kv" => size_of::<rope_kv::Params>(),
+        "attention" => size_of::<attention::Params>(),
+        "argmax" => size_of::<argmax::Params>(),
+        "top_k" => size_of::<top_k::Params>(),
+        _ => 0,
+    }
+}

@@ -1,0 +1,130 @@
+//! Which shaders there are: `shaders/permutations`, read once.
+
+use crate::quant::Format;
+
+/// How a kernel is written for a class of devices. All variants compute the same thing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Variant {
+    /// Runs on every WebGPU device: f32, no optional feature.
+    Base,
+    /// Sums across a subgroup instead of through workgroup memory. Needs `subgroups`, size 8 or more.
+    Subgroup,
+    /// Keeps weight codes in workgroup memory as f16, which holds them exactly. Needs `shader-f16`.
+    F16,
+    /// No barriers, one long-running thread per output: for adapters that are CPUs.
+    Serial,
+}
+
+impl Variant {
+    /// All variants.
+    pub const ALL: [Variant; 4] = [Variant::Base, Variant::Subgroup, Variant::F16, Variant::Serial];
+
+    /// The name in `shaders/permutations` and in `#if`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Variant::Base => "base",
+            Variant::Subgroup => "subgroup",
+            Variant::F16 => "f16",
+            Variant::Serial => "serial",
+        }
+    }
+}
+
+/// What a matrix product does with its result.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Epilogue {
+    /// out = W·x
+    Store,
+    /// out += W·x: the residual stream.
+    Add,
+    /// out_i = silu(W_i·x) × (W_{i+F}·x): gate rows first, then up rows, F of each.
+    Swiglu,
+}
+
+impl Epilogue {
+    /// All epilogues.
+    pub const ALL: [Epilogue; 3] = [Epilogue::Store, Epilogue::Add, Epilogue::Swiglu];
+
+    /// The name in `shaders/permutations` and in `#if`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Epilogue::Store => "store",
+            Epilogue::Add => "add",
+            Epilogue::Swiglu => "swiglu",
+        }
+    }
+}
+
+/// One shader that can be compiled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Permutation {
+    /// Name of the WGSL file.
+    pub kernel: &'static str,
+    /// For which class of devices.
+    pub variant: Variant,
+    /// The weight format, where the kernel reads weights.
+    pub format: Option<Format>,
+    /// What happens to the result, where the kernel is a matrix product.
+    pub epilogue: Option<Epilogue>,
+}
+
+impl Permutation {
+    /// `matvec.serial.q4.swiglu`
+    pub fn name(&self) -> String {
+        let mut name = format!("{}.{}", self.kernel, self.variant.name());
+        for part in [self.format.map(Format::name), self.epilogue.map(Epilogue::name)] {
+            if let Some(part) = part {
+                name.push('.');
+                name.push_str(part);
+            }
+        }
+        name
+    }
+
+    /// The names that `#if` finds true.
+    pub fn defines(&self) -> Vec<&'static str> {
+        let mut defines = vec![self.variant.name()];
+        // Variant and format may both be called f16: the format's defines carry a prefix.
+        defines.extend(self.format.map(|format| match format {
+            Format::Q4 => "weights_q4",
+            Format::Q8 => "weights_q8",
+            Format::F16 => "weights_f16",
+            Format::F32 => "weights_f32",
+        }));
+        defines.extend(self.epilogue.map(Epilogue::name));
+        defines
+    }
+}
+
+/// Every permutation that `shaders/permutations` lists, in its order.
+pub fn permutations() -> Vec<Permutation> {
+    let mut all = Vec::new();
+    for line in super::assemble::PERMUTATIONS.lines() {
+        let mut columns = line.split_whitespace();
+        let (Some(kernel), Some(variants), Some(formats), Some(epilogues)) =
+            (columns.next(), columns.next(), columns.next(), columns.next())
+        else {
+            continue;
+        };
+        let Some(kernel) = super::assemble::kernel_names().find(|name| *name == kernel) else {
+            continue; // the header line; tests/shaders.rs holds every other line against the files
+        };
+        let listed = |list: &str, name: &str| list.split(',').any(|item| item == name);
+        let pick_format: Vec<_> =
+            Format::ALL.into_iter().filter(|f| listed(formats, f.name())).map(Some).collect();
+        let pick_epilogue: Vec<_> =
+            Epilogue::ALL.into_iter().filter(|e| listed(epilogues, e.name())).map(Some).collect();
+        for variant in Variant::ALL.into_iter().filter(|v| listed(variants, v.name())) {
+            for &format in or_none(&pick_format) {
+                for &epilogue in or_none(&pick_epilogue) {
+                    all.push(Permutation { kernel, variant, format, epilogue });
+                }
+            }
+        }
+    }
+    all
+}
+
+fn or_none<T>(list: &[Option<T>]) -> &[Option<T>] {
+    if list.is_empty() { &[None] } else { list }
+}

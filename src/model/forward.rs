@@ -1,0 +1,166 @@
+//! The Llama forward pass (Touvron et al. 2023), written once: it appends dispatches to a plan, for
+//! one token (decode) or for T (prefill). Executors run the plan; weight formats only change which
+//! shader permutation a product uses.
+
+use super::layout::{Layout, Matrix};
+use super::program::{BufferId, BufferSpec, Dispatch, Program};
+use crate::error::{Error, Result};
+use crate::kernels::{
+    Call, Epilogue, argmax, attention, embed, matvec, rms_norm, rope_kv, top_k,
+};
+
+/// How many tokens a plan is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Tokens {
+    One,
+    Many,
+}
+
+/// Activations and cache; shapes by the letters of [`crate::kernels`].
+struct Buffers {
+    ids: BufferId,        // [context + 1]
+    rope_table: BufferId, // [context][Dh / 2] of (cos, sin)
+    hidden: BufferId,     // [T][D], the residual stream
+    normed: BufferId,     // [T][D]
+    qkv: BufferId,        // [T][(H + 2 Hkv) Dh]
+    attended: BufferId,   // [T][H Dh]
+    activated: BufferId,  // [T][F]
+    logits: BufferId,     // [V]
+    top: BufferId,        // [MAX_K] of (id, logit's bits)
+    cache: Vec<(BufferId, BufferId)>, // a layer's keys and values, [context][Hkv Dh] each
+}
+
+/// The program of a model for a context of `context` positions, prefilled `chunk` tokens at a time.
+pub fn program(layout: &Layout, context: u32, chunk: u32) -> Result<Program> {
+    let config = &layout.config;
+    if context == 0 || context > config.max_position_embeddings {
+        return Err(Error::BadOption {
+            option: "context",
+            value: format!("{context} (the model was trained for {})", config.max_position_embeddings),
+            expected: "between 1 and the model's own context",
+        });
+    }
+    let mut buffers = layout.buffers.clone();
+    let mut add = |label: &str, words: u64| {
+        buffers.push(BufferSpec { label: label.to_string(), words });
+        BufferId(buffers.len() - 1)
+    };
+    // Activations are padded to whole token tiles of the serial matmul, which reads past T.
+    let tokens = u64::from(chunk.next_multiple_of(8));
+    let by_token = |width: u32| tokens * u64::from(width);
+    let (q, kv) = (config.attention_size(), config.kv_size());
+    let b = Buffers {
+        ids: add("ids", u64::from(context) + 1),
+        rope_table: add("rope table", u64::from(context) * u64::from(config.head_dim)),
+        hidden: add("hidden", by_token(config.hidden_size)),
+        normed: add("normed", by_token(config.hidden_size)),
+        qkv: add("qkv", by_token(q + 2 * kv)),
+        attended: add("attended", by_token(q)),
+        activated: add("activated", by_token(config.intermediate_size)),
+        logits: add("logits", u64::from(config.vocab_size)),
+        top: add("top", 2 * u64::from(top_k::MAX_K)),
+        cache: (0..config.num_hidden_layers)
+            .map(|i| {
+                let words = u64::from(context) * u64::from(kv);
+                (add(&format!("keys {i}"), words), add(&format!("values {i}"), words))
+            })
+            .collect(),
+    };
+    let mut program = Program {
+        buffers,
+        ids: b.ids,
+        logits: b.logits,
+        top: b.top,
+        rope_table: b.rope_table,
+        context,
+        chunk,
+        ..Program::default()
+    };
+    layers(layout, &b, Tokens::One, &mut program.decode);
+    head(layout, &b, &mut program.decode);
+    layers(layout, &b, Tokens::Many, &mut program.prefill);
+    head(layout, &b, &mut program.head);
+    let k = top_k::MAX_K.min(config.vocab_size);
+    let params = top_k::Params { vocab: config.vocab_size, k, pad: [0; 2] };
+    program
+        .top_k
+        .push(Dispatch { call: Call::TopK(params), buffers: vec![b.logits, b.top] });
+    Ok(program)
+}
+
+/// Ids to the last residual stream: eight dispatches a block.
+fn layers(layout: &Layout, b: &Buffers, tokens: Tokens, plan: &mut Vec<Dispatch>) {
+    let config = &layout.config;
+    let mut push = |call, buffers: &[BufferId]| {
+        plan.push(Dispatch { call, buffers: buffers.to_vec() });
+    };
+    let norm = rms_norm::Params {
+        dim: config.hidden_size,
+        eps: config.rms_norm_eps,
+        last_only: 0,
+        pad: 0,
+    };
+    let rope = rope_kv::Params {
+        heads: config.num_attention_heads,
+        kv_heads: config.num_key_value_heads,
+        head_dim: config.head_dim,
+        pad: 0,
+    };
+    let attention = attention::Params {
+        heads: config.num_attention_heads,
+        kv_heads: config.num_key_value_heads,
+        head_dim: config.head_dim,
+        scale: 1.0 / (config.head_dim as f32).sqrt(),
+    };
+    let embedding = layout.embedding;
+    let embed = embed::Params { dim: config.hidden_size, vocab: config.vocab_size, pad: [0; 2] };
+    push(
+        Call::Embed(embedding.format, embed),
+        &[embedding.codes, embedding.scales, b.ids, b.hidden],
+    );
+    for (layer, (keys, values)) in layout.layers.iter().zip(&b.cache) {
+        push(Call::RmsNorm(norm), &[b.hidden, layer.attention_norm, b.normed]);
+        product(&mut push, tokens, layer.qkv, Epilogue::Store, b.normed, b.qkv);
+        push(Call::RopeKv(rope), &[b.rope_table, b.qkv, *keys, *values]);
+        push(Call::Attention(attention), &[b.qkv, *keys, *values, b.attended]);
+        product(&mut push, tokens, layer.output, Epilogue::Add, b.attended, b.hidden);
+        push(Call::RmsNorm(norm), &[b.hidden, layer.ffn_norm, b.normed]);
+        product(&mut push, tokens, layer.gate_up, Epilogue::Swiglu, b.normed, b.activated);
+        product(&mut push, tokens, layer.down, Epilogue::Add, b.activated, b.hidden);
+    }
+}
+
+/// The step's last token to logits and to the next id: three dispatches.
+fn head(layout: &Layout, b: &Buffers, plan: &mut Vec<Dispatch>) {
+    let config = &layout.config;
+    let mut push = |call, buffers: &[BufferId]| {
+        plan.push(Dispatch { call, buffers: buffers.to_vec() });
+    };
+    let norm = rms_norm::Params {
+        dim: config.hidden_size,
+        eps: config.rms_norm_eps,
+        last_only: 1,
+        pad: 0,
+    };
+    push(Call::RmsNorm(norm), &[b.hidden, layout.final_norm, b.normed]);
+    product(&mut push, Tokens::One, layout.lm_head, Epilogue::Store, b.normed, b.logits);
+    let params = argmax::Params { vocab: config.vocab_size, pad: [0; 3] };
+    push(Call::Argmax(params), &[b.logits, b.ids]);
+}
+
+fn product(
+    push: &mut impl FnMut(Call, &[BufferId]),
+    tokens: Tokens,
+    weight: Matrix,
+    epilogue: Epilogue,
+    x: BufferId,
+    out: BufferId,
+) {
+    let rows = if epilogue == Epilogue::Swiglu { weight.rows / 2 } else { weight.rows };
+    let params = matvec::Params::new(rows, weight.cols);
+    let call = match tokens {
+        Tokens::One => Call::Matvec(weight.format, epilogue, params),
+        Tokens::Many => Call::Matmul(weight.format, epilogue, params),
+    };
+    push(call, &[weight.codes, weight.scales, x, out]);
+}
