@@ -126,6 +126,10 @@ impl Executor for CpuExecutor {
         Ok(self.buffers[self.program.ids.0][position as usize + 1..][..steps as usize].to_vec())
     }
 
+    fn advance(&mut self, position: u32) -> Result<()> {
+        self.decode(position, 1).map(drop)
+    }
+
     fn fetch_id(&mut self, position: u32) -> Result<Vec<u32>> {
         Ok(vec![self.buffers[self.program.ids.0][position as usize]])
     }

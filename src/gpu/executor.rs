@@ -218,6 +218,13 @@ impl Executor for GpuExecutor {
         Ok(pending)
     }
 
+    fn advance(&mut self, position: u32) -> Result<()> {
+        let mut encoder = self.encoder();
+        let step = Step::new(position, 1);
+        encode(&mut encoder, &mut self.counters, &[&self.decode], &step, position);
+        self.submit(encoder)
+    }
+
     fn fetch_id(&mut self, position: u32) -> Result<PendingIds> {
         let mut encoder = self.encoder();
         let pending = self.fetch(&mut encoder, position, 1);

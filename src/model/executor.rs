@@ -46,6 +46,8 @@ pub trait Executor {
     /// Queues `steps` decode steps, the first over the id at `position`, and the way back of the ids
     /// they choose.
     fn decode(&mut self, position: u32, steps: u32) -> Result<Self::Pending>;
+    /// Queues one decode step over the id at `position`, for its logits alone.
+    fn advance(&mut self, position: u32) -> Result<()>;
     /// Queues the way back of the id at `position`.
     fn fetch_id(&mut self, position: u32) -> Result<Self::Pending>;
     /// Waits for ids.

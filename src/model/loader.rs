@@ -142,7 +142,7 @@ impl<S: Store> Loader<S> {
         check_split(&headers)?;
         let tensors = || headers.iter().flat_map(|header| &header.tensors);
         let has_output = tensors().any(|tensor| tensor.name == "output.weight");
-        let config = headers[0].config(has_output)?;
+        let config = headers[0].config_with(has_output)?;
         let layout = Layout::new(&config, tensors())?;
         self.sink.store.create(&layout.buffers)?;
         self.sink.layout = Some(layout);

@@ -1,0 +1,423 @@
+//! From a prompt to text: prefill in chunks, decode in batches, stop, cancel.
+
+use std::collections::VecDeque;
+
+use crate::error::{Error, Result};
+use crate::kernels::{Step, argmax, top_k};
+use crate::model::{Counters, Executor};
+use crate::prompt::{self, PromptRequest, Template};
+use crate::sampler::{self, Sampler, Sampling};
+use crate::tokenizer::{StreamDecoder, Tokenizer};
+
+/// How to generate.
+#[derive(Debug, Clone, PartialEq, serde::Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct GenerateOptions {
+    /// Most tokens to write.
+    pub max_new_tokens: u32,
+    /// How the next token is chosen; greedy unless a temperature is set.
+    #[serde(flatten)]
+    pub sampling: Sampling,
+    /// How many of the largest logits behind the prompt to report.
+    pub top_logits: u32,
+    /// Go on after an end token: for measurements.
+    pub ignore_eos: bool,
+}
+
+impl Default for GenerateOptions {
+    fn default() -> Self {
+        GenerateOptions {
+            max_new_tokens: 128,
+            sampling: Sampling::default(),
+            top_logits: 0,
+            ignore_eos: false,
+        }
+    }
+}
+
+/// Why a generation ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Stop {
+    /// The model chose an end token.
+    Eos,
+    /// `max_new_tokens` were written.
+    Length,
+    /// The caller cancelled; the text so far is kept.
+    Cancelled,
+}
+
+/// News while generating.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Progress<'a> {
+    /// So many of the prompt's tokens have been read.
+    Prefill {
+        /// Tokens read, those already in the cache included.
+        done: usize,
+        /// Tokens of the prompt.
+        total: usize,
+    },
+    /// New text. All deltas together are the result's text.
+    Delta(&'a str),
+}
+
+/// The caller's ears and brake.
+pub struct Watch<'a> {
+    /// Hears of progress.
+    pub on: &'a mut dyn FnMut(Progress<'_>),
+    /// Asked between chunks and batches whether to go on.
+    pub cancelled: &'a dyn Fn() -> bool,
+}
+
+/// How long it took.
+#[derive(Debug, Clone, Copy, Default, PartialEq, serde::Serialize)]
+pub struct Timings {
+    /// From the call to the first chosen token, in milliseconds.
+    pub prefill_ms: f64,
+    /// From there to the last.
+    pub decode_ms: f64,
+    /// Prompt tokens that had to be read, per second.
+    pub prefill_tokens_per_s: f64,
+    /// Tokens after the first, per second.
+    pub decode_tokens_per_s: f64,
+}
+
+/// What a generation gave.
+#[derive(Debug, Clone, PartialEq, serde::Serialize)]
+pub struct Generation {
+    /// The prompt.
+    pub prompt_ids: Vec<u32>,
+    /// Of these, how many were still in the cache.
+    pub reused_tokens: usize,
+    /// The chosen ids, a closing end token included.
+    pub ids: Vec<u32>,
+    /// The chosen ids as text, without control tokens.
+    pub text: String,
+    /// Why it ended.
+    pub stop: Stop,
+    /// (id, logit) behind the prompt, descending, as many as were asked for.
+    pub top_logits: Vec<(u32, f32)>,
+    /// How long it took.
+    pub timings: Timings,
+    /// What the decode steps after the first token moved: (steps, counts).
+    pub steady: (u64, Counters),
+}
+
+/// Milliseconds from any fixed origin. The engine has no clock of its own.
+pub type Clock = fn() -> f64;
+
+/// A model ready to write.
+pub struct Engine<E> {
+    executor: E,
+    tokenizer: Tokenizer,
+    template: Template,
+    clock: Clock,
+    /// The ids whose keys and values the cache holds.
+    cached: Vec<u32>,
+    /// Prefill chunk that kept within [`CHUNK_MS`] so far.
+    chunk: u32,
+}
+
+/// Prefill starts with chunks of this many tokens and doubles while they take less than [`CHUNK_MS`]: long
+/// enough to be efficient, short enough to cancel.
+const FIRST_CHUNK: u32 = 32;
+const CHUNK_MS: f64 = 120.0;
+/// Decode steps a submit: at least five, so that a device that is slow to submit to is not held up;
+/// more while a batch takes less than [`BATCH_MS`].
+const FIRST_BATCH: u32 = 5;
+const MAX_BATCH: u32 = 16;
+const BATCH_MS: f64 = 60.0;
+
+impl<E: Executor> Engine<E> {
+    /// An engine over an executor whose model belongs to `tokenizer`.
+    pub fn new(executor: E, tokenizer: Tokenizer, template: Template, clock: Clock) -> Self {
+        let chunk = FIRST_CHUNK.min(executor.chunk());
+        Engine { executor, tokenizer, template, clock, cached: Vec::new(), chunk }
+    }
+
+    /// The model's tokenizer.
+    pub fn tokenizer(&self) -> &Tokenizer {
+        &self.tokenizer
+    }
+
+    /// What runs the model.
+    pub fn executor(&self) -> &E {
+        &self.executor
+    }
+
+    /// The instruction template of [`Engine::impression`].
+    pub fn template(&self) -> Template {
+        self.template
+    }
+
+    /// Writes the impression of a report's findings.
+    pub async fn impression(
+        &mut self,
+        request: &PromptRequest<'_>,
+        options: &GenerateOptions,
+        watch: &mut Watch<'_>,
+    ) -> Result<Generation> {
+        let (context, room) = (self.executor.context() as usize, options.max_new_tokens as usize);
+        let ids = prompt::build(&self.tokenizer, self.template, request, context, room)?;
+        self.generate(&ids, options, watch).await
+    }
+
+    /// Continues a prompt.
+    pub async fn generate(
+        &mut self,
+        prompt_ids: &[u32],
+        options: &GenerateOptions,
+        watch: &mut Watch<'_>,
+    ) -> Result<Generation> {
+        check(prompt_ids, options, self.executor.context(), &self.tokenizer)?;
+        // The last token is read again even when all are cached: its logits are not.
+        let reused = common_prefix(&self.cached, prompt_ids).min(prompt_ids.len() - 1);
+        self.cached.truncate(reused);
+        let only_control = prompt_ids.iter().all(|id| self.tokenizer.is_control(*id));
+        let mut run = Run {
+            executor: &mut self.executor,
+            cached: &mut self.cached,
+            chunk: &mut self.chunk,
+            clock: self.clock,
+            stream: if only_control {
+                self.tokenizer.stream()
+            } else {
+                self.tokenizer.stream_continuing()
+            },
+            tokenizer: &self.tokenizer,
+            options,
+            watch,
+            start: (self.clock)(),
+            first_at: None,
+            after_first: Counters::default(),
+            generation: Generation {
+                prompt_ids: prompt_ids.to_vec(),
+                reused_tokens: reused,
+                ids: Vec::new(),
+                text: String::new(),
+                stop: Stop::Length,
+                top_logits: Vec::new(),
+                timings: Timings::default(),
+                steady: (0, Counters::default()),
+            },
+        };
+        run.all().await?;
+        run.finish()
+    }
+}
+
+fn check(
+    prompt_ids: &[u32],
+    options: &GenerateOptions,
+    context: u32,
+    tokenizer: &Tokenizer,
+) -> Result<()> {
+    options.sampling.validate()?;
+    if options.max_new_tokens == 0 {
+        return Err(Error::BadOption {
+            option: "max_new_tokens",
+            value: "0".into(),
+            expected: "at least 1",
+        });
+    }
+    if prompt_ids.is_empty() {
+        return Err(Error::BadOption {
+            option: "prompt",
+            value: "empty".into(),
+            expected: "at least one token",
+        });
+    }
+    let vocab_size = tokenizer.vocab_size() as u32;
+    if let Some(id) = prompt_ids.iter().find(|id| **id >= vocab_size) {
+        return Err(Error::TokenOutOfRange { id: *id, vocab_size });
+    }
+    let (prompt_tokens, max_new_tokens) = (prompt_ids.len(), options.max_new_tokens as usize);
+    let context = context as usize;
+    if prompt_tokens.saturating_add(max_new_tokens) > context {
+        return Err(Error::PromptTooLong { prompt_tokens, max_new_tokens, context });
+    }
+    Ok(())
+}
+
+fn common_prefix(a: &[u32], b: &[u32]) -> usize {
+    a.iter().zip(b).take_while(|(a, b)| a == b).count()
+}
+
+/// One generation in progress.
+struct Run<'a, 'w, E> {
+    executor: &'a mut E,
+    cached: &'a mut Vec<u32>,
+    chunk: &'a mut u32,
+    clock: Clock,
+    tokenizer: &'a Tokenizer,
+    stream: StreamDecoder<'a>,
+    options: &'a GenerateOptions,
+    watch: &'a mut Watch<'w>,
+    start: f64,
+    first_at: Option<f64>,
+    after_first: Counters,
+    generation: Generation,
+}
+
+impl<E: Executor> Run<'_, '_, E> {
+    async fn all(&mut self) -> Result<()> {
+        if !self.prefill().await? {
+            self.generation.stop = Stop::Cancelled;
+            return Ok(());
+        }
+        if self.options.top_logits > 0 {
+            let logits = self.executor.logits().await?;
+            let k = self.options.top_logits as usize;
+            self.generation.top_logits = sampler::top_logits(&logits, k);
+        }
+        if self.options.sampling.is_greedy() { self.greedy().await } else { self.sampled().await }
+    }
+
+    /// Reads the prompt. False when the caller cancelled.
+    async fn prefill(&mut self) -> Result<bool> {
+        let total = self.generation.prompt_ids.len();
+        let mut done = self.generation.reused_tokens;
+        self.executor.write_ids(done as u32, &self.generation.prompt_ids[done..])?;
+        while done < total {
+            if (self.watch.cancelled)() {
+                return Ok(false);
+            }
+            let tokens = (*self.chunk as usize).min(total - done);
+            let last = done + tokens == total;
+            let before = (self.clock)();
+            self.executor.prefill(Step::new(done as u32, tokens as u32), last)?;
+            if !last {
+                self.executor.wait().await?;
+                if (self.clock)() - before < CHUNK_MS {
+                    *self.chunk = (*self.chunk * 2).min(self.executor.chunk());
+                }
+            }
+            self.cached.extend(&self.generation.prompt_ids[done..done + tokens]);
+            done += tokens;
+            (self.watch.on)(Progress::Prefill { done, total });
+        }
+        Ok(true)
+    }
+
+    /// The ids are chosen on the device; this side only listens.
+    async fn greedy(&mut self) -> Result<()> {
+        let prompt = self.generation.prompt_ids.len() as u32;
+        let pending = self.executor.fetch_id(prompt)?;
+        let first = self.executor.read(pending).await?;
+        if !self.accept(&first)? {
+            return Ok(());
+        }
+        // The next step reads the id at `position`; ids up to there are chosen or on their way.
+        let mut position = prompt;
+        let end = prompt + self.options.max_new_tokens - 1;
+        let mut batch = FIRST_BATCH;
+        let mut ahead = 1;
+        let mut in_flight = VecDeque::new();
+        loop {
+            while in_flight.len() < ahead && position < end {
+                let steps = batch.min(end - position);
+                in_flight.push_back(self.executor.decode(position, steps)?);
+                position += steps;
+                self.generation.steady.0 += u64::from(steps);
+            }
+            let Some(pending) = in_flight.pop_front() else { return Ok(()) };
+            let before = (self.clock)();
+            let ids = self.executor.read(pending).await?;
+            // On a fast device the next batch is queued before this one is read, so that it never idles;
+            // on a slow one that would only be work thrown away at the end.
+            if (self.clock)() - before < BATCH_MS {
+                (batch, ahead) = ((batch * 2).min(MAX_BATCH), 2);
+            }
+            if !self.accept(&ids)? {
+                // What is still in flight is read and dropped: its buffers are used again.
+                for pending in in_flight {
+                    self.executor.read(pending).await?;
+                }
+                return Ok(());
+            }
+        }
+    }
+
+    /// The ids are chosen here, from the largest logits or all of them.
+    async fn sampled(&mut self) -> Result<()> {
+        let sampling = &self.options.sampling;
+        let few = (1..=top_k::MAX_K).contains(&sampling.top_k) && sampling.repetition_penalty == 1.0;
+        let mut sampler = Sampler::new(sampling.clone());
+        let mut recent = self.generation.prompt_ids.clone();
+        let mut position = recent.len() as u32;
+        loop {
+            let mut candidates = if few {
+                self.executor.top_k().await?
+            } else {
+                let logits = self.executor.logits().await?;
+                (0..).zip(logits).collect()
+            };
+            if candidates.iter().any(|(_, logit)| !logit.is_finite()) {
+                return Err(Error::NotFinite { position });
+            }
+            let id = sampler.sample(&mut candidates, &recent);
+            recent.push(id);
+            if !self.accept(&[id])? || recent.len() == self.generation.prompt_ids.len() + self.options.max_new_tokens as usize {
+                return Ok(());
+            }
+            self.executor.write_ids(position, &[id])?;
+            self.executor.advance(position)?;
+            self.generation.steady.0 += 1;
+            position += 1;
+        }
+    }
+
+    /// Takes chosen ids. False when there is nothing more to do.
+    fn accept(&mut self, ids: &[u32]) -> Result<bool> {
+        for id in ids {
+            let position =
+                (self.generation.prompt_ids.len() + self.generation.ids.len()) as u32;
+            if *id == argmax::NOT_FINITE {
+                return Err(Error::NotFinite { position });
+            }
+            // Choosing an id computed the cache row of the one before it.
+            self.cached.extend(self.generation.ids.last());
+            self.generation.ids.push(*id);
+            if self.tokenizer.is_end(*id) && !self.options.ignore_eos {
+                self.generation.stop = Stop::Eos;
+                return Ok(false);
+            }
+            let text = self.stream.push(*id)?;
+            deliver(&mut self.generation, self.watch, &text);
+        }
+        if self.first_at.is_none() {
+            self.first_at = Some((self.clock)());
+            self.after_first = self.executor.counters();
+        }
+        if (self.watch.cancelled)() {
+            self.generation.stop = Stop::Cancelled;
+            return Ok(false);
+        }
+        Ok(true)
+    }
+
+    fn finish(self) -> Result<Generation> {
+        let end = (self.clock)();
+        let mut generation = self.generation;
+        deliver(&mut generation, self.watch, &self.stream.finish());
+        let first_at = self.first_at.unwrap_or(end);
+        let read = generation.prompt_ids.len() - generation.reused_tokens;
+        let rate = |tokens: usize, ms: f64| if ms > 0.0 { tokens as f64 * 1e3 / ms } else { 0.0 };
+        let (prefill_ms, decode_ms) = (first_at - self.start, end - first_at);
+        generation.timings = Timings {
+            prefill_ms,
+            decode_ms,
+            prefill_tokens_per_s: rate(read, prefill_ms),
+            decode_tokens_per_s: rate(generation.ids.len().saturating_sub(1), decode_ms),
+        };
+        generation.steady.1 = self.executor.counters() - self.after_first;
+        Ok(generation)
+    }
+}
+
+fn deliver(generation: &mut Generation, watch: &mut Watch<'_>, text: &str) {
+    if !text.is_empty() {
+        generation.text.push_str(text);
+        (watch.on)(Progress::Delta(text));
+    }
+}
