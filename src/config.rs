@@ -63,11 +63,16 @@ impl LlamaConfig {
             [("hidden_size", self.hidden_size), ("intermediate_size", self.intermediate_size)]
         {
             if value % 32 != 0 {
-                return bad(format!("{name} {value} is not a multiple of 32, the quantization block"));
+                return bad(format!(
+                    "{name} {value} is not a multiple of 32, the quantization block"
+                ));
             }
         }
         if self.attention_size() % 32 != 0 {
-            return bad(format!("heads × head_dim {} is not a multiple of 32", self.attention_size()));
+            return bad(format!(
+                "heads × head_dim {} is not a multiple of 32",
+                self.attention_size()
+            ));
         }
         if !(self.rms_norm_eps > 0.0 && self.rms_norm_eps < 1.0) {
             return bad(format!("rms_norm_eps is {}", self.rms_norm_eps));

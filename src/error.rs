@@ -12,34 +12,50 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 pub enum Error {
     // Model files.
     /// The first four bytes are not `GGUF`.
-    #[error("{name} is not a GGUF file (it starts with {found:02x?}); pass a .gguf model, the first file of a split, or a manifest")]
+    #[error(
+        "{name} is not a GGUF file (it starts with {found:02x?}); pass a .gguf model, the first file of a split, or a manifest"
+    )]
     NotGguf { name: String, found: Vec<u8> },
     /// A GGUF version this reader does not know.
-    #[error("GGUF version {version} is not supported (2 and 3 are); convert the file with a current llama.cpp")]
+    #[error(
+        "GGUF version {version} is not supported (2 and 3 are); convert the file with a current llama.cpp"
+    )]
     GgufVersion { version: u32 },
     /// The bytes ended before the file did.
-    #[error("{name} is truncated: {expected} bytes are expected, {found} are there; download it again")]
+    #[error(
+        "{name} is truncated: {expected} bytes are expected, {found} are there; download it again"
+    )]
     Truncated { name: String, expected: u64, found: u64 },
     /// A header that contradicts itself or exceeds sane limits.
     #[error("the GGUF header is corrupt: {what}; download the file again")]
     CorruptHeader { what: String },
     /// A tensor type outside the supported list.
-    #[error("tensor {tensor} has type {type_name}, which is not supported; requantize the model to Q4_1, Q8_0 or F16")]
+    #[error(
+        "tensor {tensor} has type {type_name}, which is not supported; requantize the model to Q4_1, Q8_0 or F16"
+    )]
     UnknownTensorType { tensor: String, type_name: String },
     /// Another architecture than `llama`.
     #[error("the model's architecture is {found}, but only llama is supported")]
     UnsupportedArchitecture { found: String },
     /// A feature of the model that would change its results if ignored.
-    #[error("the model uses {what}, which is not supported; results would be wrong, so it is refused")]
+    #[error(
+        "the model uses {what}, which is not supported; results would be wrong, so it is refused"
+    )]
     UnsupportedFeature { what: String },
     /// A metadata key the model needs is absent or has another type.
-    #[error("the GGUF metadata lacks {key} ({expected}); the file was not made for this architecture or is damaged")]
+    #[error(
+        "the GGUF metadata lacks {key} ({expected}); the file was not made for this architecture or is damaged"
+    )]
     MissingMetadata { key: String, expected: &'static str },
     /// A tensor the architecture needs is not in the file(s).
-    #[error("tensor {tensor} is missing; the file is incomplete or one part of the split was left out")]
+    #[error(
+        "tensor {tensor} is missing; the file is incomplete or one part of the split was left out"
+    )]
     MissingTensor { tensor: String },
     /// A tensor nobody would consume.
-    #[error("tensor {tensor} is not part of this architecture; it would be ignored, so the model is refused")]
+    #[error(
+        "tensor {tensor} is not part of this architecture; it would be ignored, so the model is refused"
+    )]
     UnexpectedTensor { tensor: String },
     /// The same tensor twice.
     #[error("tensor {tensor} appears twice; two parts of different models may have been mixed")]
@@ -48,10 +64,14 @@ pub enum Error {
     #[error("tensor {tensor} has shape {found:?}, but the configuration asks for {expected:?}")]
     WrongShape { tensor: String, expected: Vec<u64>, found: Vec<u64> },
     /// A weight that is NaN, infinite or does not fit the target format.
-    #[error("tensor {tensor} holds a value that is not finite or does not fit its format; the file is damaged")]
+    #[error(
+        "tensor {tensor} holds a value that is not finite or does not fit its format; the file is damaged"
+    )]
     BadWeight { tensor: String },
     /// A file whose SHA-256 is not the manifest's.
-    #[error("{name} does not match its manifest: sha256 {expected} is expected, {found} was found; download it again")]
+    #[error(
+        "{name} does not match its manifest: sha256 {expected} is expected, {found} was found; download it again"
+    )]
     HashMismatch { name: String, expected: String, found: String },
     /// A split whose parts do not belong together or come in the wrong order.
     #[error("the parts of the split do not fit together: {what}")]
@@ -68,7 +88,9 @@ pub enum Error {
     #[error("the tokenizer cannot be built: {what}")]
     BadTokenizer { what: String },
     /// Tokenizer and model disagree on the number of tokens.
-    #[error("the tokenizer has {tokenizer} tokens but the model has {model}; they do not belong together")]
+    #[error(
+        "the tokenizer has {tokenizer} tokens but the model has {model}; they do not belong together"
+    )]
     VocabularyMismatch { tokenizer: usize, model: usize },
     /// An id outside the vocabulary.
     #[error("token id {id} is outside the vocabulary of {vocab_size}")]
@@ -80,7 +102,9 @@ pub enum Error {
     #[error("the input {what}; it must be plain UTF-8 text")]
     BadText { what: String },
     /// The prompt and the room for the answer exceed the context.
-    #[error("the prompt has {prompt_tokens} tokens and the answer may have {max_new_tokens}, but the context holds {context}; shorten the findings")]
+    #[error(
+        "the prompt has {prompt_tokens} tokens and the answer may have {max_new_tokens}, but the context holds {context}; shorten the findings"
+    )]
     PromptTooLong { prompt_tokens: usize, max_new_tokens: usize, context: usize },
     /// An option outside its range.
     #[error("{option} is {value}, but must be {expected}")]
@@ -91,10 +115,14 @@ pub enum Error {
     #[error("no GPU adapter was found; {hint}")]
     NoAdapter { hint: String },
     /// The adapter cannot hold or run the model.
-    #[error("the adapter's {limit} is {actual}, but {required} is needed; use a smaller or more strongly quantized model")]
+    #[error(
+        "the adapter's {limit} is {actual}, but {required} is needed; use a smaller or more strongly quantized model"
+    )]
     LimitTooSmall { limit: String, required: u64, actual: u64 },
     /// No variant of a kernel gives right results here.
-    #[error("the GPU computes {kernel} wrongly (error {error:.3e}, allowed {allowed:.1e}); update the graphics driver or use another browser")]
+    #[error(
+        "the GPU computes {kernel} wrongly (error {error:.3e}, allowed {allowed:.1e}); update the graphics driver or use another browser"
+    )]
     KernelWrong { kernel: String, error: f64, allowed: f64 },
     /// A shader or a command the device refused.
     #[error("the GPU refused {what}: {reason}")]
@@ -106,7 +134,9 @@ pub enum Error {
     #[error("the GPU is out of memory ({what}); close other programs or use a smaller model")]
     OutOfMemory { what: String },
     /// Logits that are not finite.
-    #[error("the model computed values that are not finite at position {position}; nothing it wrote can be trusted")]
+    #[error(
+        "the model computed values that are not finite at position {position}; nothing it wrote can be trusted"
+    )]
     NotFinite { position: u32 },
 
     // Running.

@@ -123,7 +123,9 @@ impl Header {
             let values = array.to_i32s().ok_or_else(missing)?;
             let first = *values.first().ok_or_else(missing)?;
             if values.iter().any(|&v| v != first) {
-                return Err(Error::UnsupportedFeature { what: format!("{key} that differs by layer") });
+                return Err(Error::UnsupportedFeature {
+                    what: format!("{key} that differs by layer"),
+                });
             }
             return u32::try_from(first).map(Some).map_err(|_| missing());
         }

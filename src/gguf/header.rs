@@ -121,7 +121,10 @@ impl Header {
         }
         let bad = |what: String| Err(Error::SplitMismatch { what });
         let (Some(no), Some(tensors_count)) = (no, tensors_count) else {
-            return bad(format!("{} has split.count but not split.no and split.tensors.count", self.name));
+            return bad(format!(
+                "{} has split.count but not split.no and split.tensors.count",
+                self.name
+            ));
         };
         if no >= count {
             return bad(format!("{} is part {no} (from 0) of {count}", self.name));

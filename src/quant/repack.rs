@@ -144,9 +144,11 @@ fn q8_0(bytes: &[u8], codes: &mut Vec<u32>, scales: &mut Vec<u32>) -> bool {
     }));
     for block in bytes.chunks_exact(34) {
         // i8 + 128 is the byte with its sign bit flipped.
-        codes.extend(block[2..].chunks_exact(4).map(|b| {
-            u32::from_le_bytes([b[0], b[1], b[2], b[3]]) ^ 0x8080_8080
-        }));
+        codes.extend(
+            block[2..]
+                .chunks_exact(4)
+                .map(|b| u32::from_le_bytes([b[0], b[1], b[2], b[3]]) ^ 0x8080_8080),
+        );
     }
     fine
 }

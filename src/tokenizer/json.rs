@@ -53,13 +53,20 @@ enum Merge {
 
 /// Reads the layouts [`Tokenizer::from_json`](super::Tokenizer::from_json) names.
 pub(super) fn read(json: &[u8]) -> Result<TokenizerSpec> {
-    let file: File = serde_json::from_slice(json).map_err(|e| bad(format!("tokenizer.json: {e}")))?;
+    let file: File =
+        serde_json::from_slice(json).map_err(|e| bad(format!("tokenizer.json: {e}")))?;
     let model = file.model;
     if model.kind.as_deref().is_some_and(|kind| kind != "BPE") {
-        return Err(bad(format!("tokenizer.json: the model is {:?}, only BPE is supported", model.kind)));
+        return Err(bad(format!(
+            "tokenizer.json: the model is {:?}, only BPE is supported",
+            model.kind
+        )));
     }
     let affix = |a: &Option<String>| a.as_deref().is_some_and(|a| !a.is_empty());
-    if affix(&model.continuing_subword_prefix) || affix(&model.end_of_word_suffix) || model.dropout.is_some() {
+    if affix(&model.continuing_subword_prefix)
+        || affix(&model.end_of_word_suffix)
+        || model.dropout.is_some()
+    {
         return Err(bad("tokenizer.json: the BPE uses prefixes, suffixes or dropout".to_owned()));
     }
 
@@ -73,7 +80,10 @@ pub(super) fn read(json: &[u8]) -> Result<TokenizerSpec> {
         ("gpt2", Some(byte_level_name(file.pre_tokenizer.as_ref())?), None)
     };
     if model.ignore_merges != (pre == Some("llama-bpe")) {
-        return Err(bad(format!("tokenizer.json: ignore_merges is {}, unlike its layout", model.ignore_merges)));
+        return Err(bad(format!(
+            "tokenizer.json: ignore_merges is {}, unlike its layout",
+            model.ignore_merges
+        )));
     }
 
     let (tokens, token_types) = tokens(model.vocab, &file.added_tokens, model.byte_fallback)?;
@@ -96,7 +106,9 @@ pub(super) fn read(json: &[u8]) -> Result<TokenizerSpec> {
 
 fn unsupported(what: &str, value: Option<&Value>) -> crate::Error {
     let kind = value.and_then(|v| v["type"].as_str()).unwrap_or("none");
-    bad(format!("tokenizer.json: the {what} ({kind}) is none of Llama 2's, GPT-2's, SmolLM2's or Llama 3's"))
+    bad(format!(
+        "tokenizer.json: the {what} ({kind}) is none of Llama 2's, GPT-2's, SmolLM2's or Llama 3's"
+    ))
 }
 
 /// Whether text gets a dummy prefix, from Llama 2's normalizer or the newer Metaspace pre-tokenizer.
@@ -106,7 +118,9 @@ fn sentencepiece_prefix(normalizer: Option<&Value>, pre_tokenizer: Option<&Value
         (Some(normalizer), None) => {
             let single = std::slice::from_ref(normalizer);
             let steps = normalizer["normalizers"].as_array().map_or(single, Vec::as_slice);
-            let is_replace = |v: &Value| v["type"] == "Replace" && v["pattern"]["String"] == " " && v["content"] == SPACE;
+            let is_replace = |v: &Value| {
+                v["type"] == "Replace" && v["pattern"]["String"] == " " && v["content"] == SPACE
+            };
             let is_prepend = |v: &Value| v["type"] == "Prepend" && v["prepend"] == SPACE;
             match steps {
                 [prepend, replace] if is_prepend(prepend) && is_replace(replace) => Ok(true),
@@ -115,7 +129,9 @@ fn sentencepiece_prefix(normalizer: Option<&Value>, pre_tokenizer: Option<&Value
             }
         }
         (None, Some(meta)) if meta["type"] == "Metaspace" && meta["replacement"] == SPACE => {
-            Ok(meta["prepend_scheme"].as_str().map_or(meta["add_prefix_space"] != false, |s| s != "never"))
+            Ok(meta["prepend_scheme"]
+                .as_str()
+                .map_or(meta["add_prefix_space"] != false, |s| s != "never"))
         }
         _ => Err(unsupported("pre-tokenizer", pre_tokenizer)),
     }
@@ -129,12 +145,16 @@ fn byte_level_name(pre_tokenizer: Option<&Value>) -> Result<&'static str> {
     let steps = value["pretokenizers"].as_array().map_or(single, Vec::as_slice);
     // `use_regex` is true where it is absent.
     let is_byte_level = |v: &Value, regex: bool| {
-        v["type"] == "ByteLevel" && v["add_prefix_space"] == false && v["use_regex"].as_bool().unwrap_or(true) == regex
+        v["type"] == "ByteLevel"
+            && v["add_prefix_space"] == false
+            && v["use_regex"].as_bool().unwrap_or(true) == regex
     };
     match steps {
         [bytes] if is_byte_level(bytes, true) => Ok("gpt-2"),
         [digits, bytes]
-            if digits["type"] == "Digits" && digits["individual_digits"] == true && is_byte_level(bytes, true) =>
+            if digits["type"] == "Digits"
+                && digits["individual_digits"] == true
+                && is_byte_level(bytes, true) =>
         {
             Ok("smollm")
         }
@@ -151,9 +171,18 @@ fn byte_level_name(pre_tokenizer: Option<&Value>) -> Result<&'static str> {
 }
 
 /// Tokens by id with their GGUF types. Ids that nothing names are unused tokens.
-fn tokens(vocab: HashMap<String, u32>, added: &[AddedToken], byte_fallback: bool) -> Result<(Vec<String>, Vec<i32>)> {
+fn tokens(
+    vocab: HashMap<String, u32>,
+    added: &[AddedToken],
+    byte_fallback: bool,
+) -> Result<(Vec<String>, Vec<i32>)> {
     let named = vocab.len() + added.len();
-    let size = vocab.values().copied().chain(added.iter().map(|t| t.id)).max().map_or(0, |id| id as usize + 1);
+    let size = vocab
+        .values()
+        .copied()
+        .chain(added.iter().map(|t| t.id))
+        .max()
+        .map_or(0, |id| id as usize + 1);
     // A stray large id must not allocate gigabytes.
     if size > 2 * named + 1024 {
         return Err(bad(format!("tokenizer.json: {named} tokens have ids up to {}", size - 1)));
@@ -172,7 +201,8 @@ fn tokens(vocab: HashMap<String, u32>, added: &[AddedToken], byte_fallback: bool
         types[id] = if token.special { 3 } else { 4 };
         tokens[id] = Some(token.content.clone());
     }
-    let named = |(id, text): (usize, Option<String>)| text.unwrap_or_else(|| format!("[UNUSED_{id}]"));
+    let named =
+        |(id, text): (usize, Option<String>)| text.unwrap_or_else(|| format!("[UNUSED_{id}]"));
     Ok((tokens.into_iter().enumerate().map(named).collect(), types))
 }
 
@@ -181,8 +211,12 @@ fn merges(merges: Vec<Merge>) -> Result<Vec<String>> {
         .into_iter()
         .map(|merge| match merge {
             Merge::Line(line) => Ok(line),
-            Merge::Pair(left, right) if !left.contains(' ') && !right.contains(' ') => Ok(format!("{left} {right}")),
-            Merge::Pair(..) => Err(bad("tokenizer.json: a merge has a space within a token".to_owned())),
+            Merge::Pair(left, right) if !left.contains(' ') && !right.contains(' ') => {
+                Ok(format!("{left} {right}"))
+            }
+            Merge::Pair(..) => {
+                Err(bad("tokenizer.json: a merge has a space within a token".to_owned()))
+            }
         })
         .collect()
 }

@@ -119,16 +119,23 @@ impl Tokenizer {
         if !token_types.is_empty() && token_types.len() != vocab_size {
             return Err(bad(format!("{vocab_size} tokens have {} types", token_types.len())));
         }
-        let special_ids = [("BOS", spec.bos), ("EOS", spec.eos), ("unknown", spec.unk), ("padding", spec.pad)];
+        let special_ids =
+            [("BOS", spec.bos), ("EOS", spec.eos), ("unknown", spec.unk), ("padding", spec.pad)];
         for (name, id) in special_ids {
             if let Some(id) = id.filter(|&id| id as usize >= vocab_size) {
-                return Err(bad(format!("the {name} token is {id}, but there are {vocab_size} tokens")));
+                return Err(bad(format!(
+                    "the {name} token is {id}, but there are {vocab_size} tokens"
+                )));
             }
         }
         let sentencepiece = match spec.model.as_str() {
             "llama" => true,
             "gpt2" => false,
-            other => return Err(bad(format!("the model {other:?} (tokenizer.ggml.model) is not known; llama and gpt2 are"))),
+            other => {
+                return Err(bad(format!(
+                    "the model {other:?} (tokenizer.ggml.model) is not known; llama and gpt2 are"
+                )));
+            }
         };
 
         let kinds: Vec<Kind> = tokens
@@ -166,7 +173,10 @@ impl Tokenizer {
             let words = PreTokenizer::named(spec.pre.as_deref())?;
             add_bos_default = words.add_bos;
             let bpe = BPE::builder().ignore_merges(words.ignore_merges);
-            Model::ByteLevel { bpe: build_bpe(bpe, spec.tokens, &kinds, &spec.merges)?, words }
+            Model::ByteLevel {
+                bpe: build_bpe(bpe, spec.tokens, &kinds, &spec.merges, None)?,
+                words,
+            }
         };
         Ok(Self {
             model,
@@ -270,7 +280,11 @@ impl Tokenizer {
 
     /// As [`encode_parts`](Self::encode_parts); with `at_start` false the parts go on after text, so
     /// no dummy prefix precedes them.
-    pub(crate) fn encode_parts_at(&self, parts: &[Part<'_>], mut at_start: bool) -> Result<Vec<u32>> {
+    pub(crate) fn encode_parts_at(
+        &self,
+        parts: &[Part<'_>],
+        mut at_start: bool,
+    ) -> Result<Vec<u32>> {
         let mut ids = Vec::new();
         let mut text = String::new();
         for part in parts {
@@ -291,7 +305,13 @@ impl Tokenizer {
         Ok(ids)
     }
 
-    fn encode_text(&self, text: &str, parse_control: bool, mut at_start: bool, out: &mut Vec<u32>) -> Result<()> {
+    fn encode_text(
+        &self,
+        text: &str,
+        parse_control: bool,
+        mut at_start: bool,
+        out: &mut Vec<u32>,
+    ) -> Result<()> {
         for fragment in self.fragments(text, parse_control) {
             match fragment {
                 Fragment::Token(id) => {
@@ -402,7 +422,13 @@ impl Tokenizer {
     }
 
     /// Appends what `id` adds to a text. `at_start`: whether a dummy prefix would stand here.
-    fn append_bytes(&self, id: u32, show_control: bool, at_start: &mut bool, out: &mut Vec<u8>) -> Result<()> {
+    fn append_bytes(
+        &self,
+        id: u32,
+        show_control: bool,
+        at_start: &mut bool,
+        out: &mut Vec<u8>,
+    ) -> Result<()> {
         let piece = self.piece(id)?;
         match self.kinds[id as usize] {
             Kind::Control | Kind::Unused => {
@@ -452,16 +478,20 @@ fn byte_of(text: &str) -> Option<u8> {
 
 /// The bytes of all tokens and where each ends.
 fn pieces(tokens: &[String], kinds: &[Kind], sentencepiece: bool) -> Result<(Vec<u8>, Vec<usize>)> {
-    let byte_of_char: HashMap<char, u8> = (0u8..=255).map(|b| (BYTE_CHARS[usize::from(b)], b)).collect();
+    let byte_of_char: HashMap<char, u8> =
+        (0u8..=255).map(|b| (BYTE_CHARS[usize::from(b)], b)).collect();
     let mut bytes = Vec::with_capacity(tokens.iter().map(String::len).sum());
     let mut ends = Vec::with_capacity(tokens.len());
     for (id, (text, kind)) in tokens.iter().zip(kinds).enumerate() {
         match kind {
             Kind::Byte => {
-                let byte = byte_of(text).ok_or_else(|| bad(format!("token {id}, {text:?}, is no byte like <0x0A>")))?;
+                let byte = byte_of(text)
+                    .ok_or_else(|| bad(format!("token {id}, {text:?}, is no byte like <0x0A>")))?;
                 bytes.push(byte);
             }
-            Kind::Normal if sentencepiece => bytes.extend_from_slice(text.replace(SPACE, " ").as_bytes()),
+            Kind::Normal if sentencepiece => {
+                bytes.extend_from_slice(text.replace(SPACE, " ").as_bytes())
+            }
             Kind::Normal => {
                 for c in text.chars() {
                     match byte_of_char.get(&c) {
@@ -470,7 +500,9 @@ fn pieces(tokens: &[String], kinds: &[Kind], sentencepiece: bool) -> Result<(Vec
                     }
                 }
             }
-            Kind::Control | Kind::UserDefined | Kind::Unused => bytes.extend_from_slice(text.as_bytes()),
+            Kind::Control | Kind::UserDefined | Kind::Unused => {
+                bytes.extend_from_slice(text.as_bytes())
+            }
         }
         ends.push(bytes.len());
     }
@@ -489,7 +521,7 @@ fn sentencepiece_model(
         if let Some(unk) = unk {
             builder = builder.unk_token(tokens[unk as usize].clone());
         }
-        return Ok(Model::Ranked(build_bpe(builder, tokens, kinds, merges)?));
+        return Ok(Model::Ranked(build_bpe(builder, tokens, kinds, merges, unk)?));
     }
     let vocab_size = tokens.len();
     let mut bytes = [None; 256];
@@ -519,13 +551,13 @@ fn build_bpe(
     tokens: Vec<String>,
     kinds: &[Kind],
     merges: &[String],
+    unk: Option<u32>,
 ) -> Result<BPE> {
     let mut vocab = Vocab::with_capacity(tokens.len());
     for (id, (text, kind)) in (0u32..).zip(tokens.into_iter().zip(kinds)) {
-        // Byte and unknown tokens are in the map because the crate looks its fallbacks up there;
-        // no merge makes one.
-        let unknown = *kind == Kind::Control && text == "<unk>";
-        if matches!(kind, Kind::Normal | Kind::Byte) || unknown {
+        // Byte tokens and the unknown one are there because the crate looks its fallbacks up by
+        // text; no merge makes one.
+        if matches!(kind, Kind::Normal | Kind::Byte) || unk == Some(id) {
             if let Some(other) = vocab.insert(text, id) {
                 return Err(bad(format!("tokens {other} and {id} have the same text")));
             }
@@ -535,7 +567,9 @@ fn build_bpe(
         .iter()
         .enumerate()
         .map(|(rank, merge)| match merge.split_once(' ') {
-            Some((left, right)) if !left.is_empty() && !right.is_empty() && !right.contains(' ') => {
+            Some((left, right))
+                if !left.is_empty() && !right.is_empty() && !right.contains(' ') =>
+            {
                 Ok((left.to_owned(), right.to_owned()))
             }
             _ => Err(bad(format!("merge {rank} is not two tokens: {merge:?}"))),
@@ -545,7 +579,9 @@ fn build_bpe(
     // longer one.
     let longest = vocab.keys().map(String::len).max().unwrap_or(0);
     if let Some((left, right)) = merges.iter().find(|(l, r)| l.len() + r.len() > longest) {
-        return Err(bad(format!("the merge of {left:?} and {right:?} makes no token of the vocabulary")));
+        return Err(bad(format!(
+            "the merge of {left:?} and {right:?} makes no token of the vocabulary"
+        )));
     }
     builder
         .vocab_and_merges(vocab, merges)
@@ -556,7 +592,8 @@ fn build_bpe(
 
 fn append_bpe(bpe: &BPE, text: &str, out: &mut Vec<u32>) -> Result<()> {
     // The crate's error is not passed on: it might quote the text.
-    let tokens = bpe.tokenize(text).map_err(|_| Error::Internal("the tokenizer's BPE failed".to_owned()))?;
+    let tokens =
+        bpe.tokenize(text).map_err(|_| Error::Internal("the tokenizer's BPE failed".to_owned()))?;
     out.extend(tokens.iter().map(|t| t.id));
     Ok(())
 }

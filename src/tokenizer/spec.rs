@@ -1,6 +1,9 @@
 //! What a tokenizer is built from: the `tokenizer.*` metadata of a GGUF file, or the same facts read
 //! from elsewhere.
 
+use crate::gguf::{Header, Value};
+use crate::{Error, Result};
+
 /// The tokenizer metadata of a GGUF file, key by key (GGUF specification, section "Tokenizer").
 ///
 /// The three arrays are indexed by token id. Absent optional keys take the defaults llama.cpp gives
@@ -36,4 +39,70 @@ pub struct TokenizerSpec {
     pub add_space_prefix: Option<bool>,
     /// `tokenizer.chat_template`: a Jinja template. Kept for inspection, never executed.
     pub chat_template: Option<String>,
+}
+
+impl TokenizerSpec {
+    /// Copies the tokenizer metadata out of a GGUF header.
+    ///
+    /// # Errors
+    /// [`Error::MissingMetadata`] when the model name or the tokens are absent, or a key that is
+    /// there has another type.
+    pub fn from_header(header: &Header) -> Result<Self> {
+        Ok(Self {
+            model: header.str("tokenizer.ggml.model")?.to_owned(),
+            pre: string(header, "tokenizer.ggml.pre")?,
+            tokens: header.strings("tokenizer.ggml.tokens")?.to_vec(),
+            scores: array(header, "tokenizer.ggml.scores", "an array of f32", |v| {
+                Some(v.as_array()?.as_f32s()?.to_vec())
+            })?,
+            token_types: array(header, "tokenizer.ggml.token_type", "an array of i32", |v| {
+                v.as_array()?.to_i32s()
+            })?,
+            merges: array(header, "tokenizer.ggml.merges", "an array of strings", |v| {
+                Some(v.as_array()?.as_strings()?.to_vec())
+            })?,
+            bos: id(header, "tokenizer.ggml.bos_token_id")?,
+            eos: id(header, "tokenizer.ggml.eos_token_id")?,
+            unk: id(header, "tokenizer.ggml.unknown_token_id")?,
+            pad: id(header, "tokenizer.ggml.padding_token_id")?,
+            add_bos: optional(header, "tokenizer.ggml.add_bos_token", "a bool", Value::as_bool)?,
+            add_eos: optional(header, "tokenizer.ggml.add_eos_token", "a bool", Value::as_bool)?,
+            add_space_prefix: optional(
+                header,
+                "tokenizer.ggml.add_space_prefix",
+                "a bool",
+                Value::as_bool,
+            )?,
+            chat_template: string(header, "tokenizer.chat_template")?,
+        })
+    }
+}
+
+/// `None` for an absent key, an error for one of another type.
+fn optional<T>(
+    header: &Header,
+    key: &str,
+    expected: &'static str,
+    convert: impl FnOnce(&Value) -> Option<T>,
+) -> Result<Option<T>> {
+    let Some(value) = header.get(key) else { return Ok(None) };
+    let wrong = || Error::MissingMetadata { key: key.to_owned(), expected };
+    convert(value).ok_or_else(wrong).map(Some)
+}
+
+fn array<T>(
+    header: &Header,
+    key: &str,
+    expected: &'static str,
+    convert: impl FnOnce(&Value) -> Option<Vec<T>>,
+) -> Result<Vec<T>> {
+    optional(header, key, expected, convert).map(Option::unwrap_or_default)
+}
+
+fn string(header: &Header, key: &str) -> Result<Option<String>> {
+    optional(header, key, "a string", |v| v.as_str().map(str::to_owned))
+}
+
+fn id(header: &Header, key: &str) -> Result<Option<u32>> {
+    optional(header, key, "an unsigned integer", |v| u32::try_from(v.as_u64()?).ok())
 }

@@ -76,8 +76,8 @@ impl PreTokenizer {
         let passes = patterns
             .iter()
             .map(|&(pattern, gap)| {
-                let regex =
-                    SysRegex::new(pattern).map_err(|e| Error::Internal(format!("the pattern of a pre-tokenizer: {e}")))?;
+                let regex = SysRegex::new(pattern)
+                    .map_err(|e| Error::Internal(format!("the pattern of a pre-tokenizer: {e}")))?;
                 Ok(Pass { regex, gap })
             })
             .collect::<Result<Vec<_>>>()?;

@@ -73,11 +73,14 @@ impl Spm {
         vocab_size: usize,
     ) -> Result<Self> {
         if scores.len() != vocab_size {
-            let what = format!("{vocab_size} tokens have {} scores (tokenizer.ggml.scores)", scores.len());
+            let what =
+                format!("{vocab_size} tokens have {} scores (tokenizer.ggml.scores)", scores.len());
             return Err(Error::BadTokenizer { what });
         }
         if let Some(id) = scores.iter().position(|s| s.is_nan()) {
-            return Err(Error::BadTokenizer { what: format!("the score of token {id} is not a number") });
+            return Err(Error::BadTokenizer {
+                what: format!("the score of token {id} is not a number"),
+            });
         }
         if unk.is_none() && bytes.iter().any(Option::is_none) {
             let what = "there is neither an unknown token nor one for every byte".to_owned();
@@ -129,7 +132,14 @@ impl Spm {
         }
     }
 
-    fn push_bigram(&self, text: &str, symbols: &[Symbol], left: usize, right: usize, queue: &mut BinaryHeap<Bigram>) {
+    fn push_bigram(
+        &self,
+        text: &str,
+        symbols: &[Symbol],
+        left: usize,
+        right: usize,
+        queue: &mut BinaryHeap<Bigram>,
+    ) {
         if left == NONE || right == NONE {
             return;
         }

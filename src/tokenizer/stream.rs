@@ -30,7 +30,12 @@ impl<'t> StreamDecoder<'t> {
     /// [`Error::TokenOutOfRange`](crate::Error::TokenOutOfRange) for an id outside the vocabulary;
     /// the decoder is unchanged then.
     pub fn push(&mut self, id: u32) -> Result<String> {
-        self.tokenizer.append_bytes(id, self.show_control, &mut self.at_start, &mut self.pending)?;
+        self.tokenizer.append_bytes(
+            id,
+            self.show_control,
+            &mut self.at_start,
+            &mut self.pending,
+        )?;
         let mut text = String::new();
         loop {
             match std::str::from_utf8(&self.pending) {

@@ -1,0 +1,197 @@
+//! Prompts: a report's findings in the instruction template a model was tuned with.
+//!
+//! What a user writes is text and nothing else: control tokens come from the template only.
+//! Everything before the report is a *static prefix* with the same ids for every report, so that its
+//! KV cache can be kept.
+
+use std::borrow::Cow;
+
+use crate::tokenizer::{Part, Tokenizer};
+use crate::{Error, Result};
+
+/// The instruction of Radiology-GPT and Radiology-Llama2 (Liu et al. 2023), as their tuning data
+/// words it.
+pub const INSTRUCTION: &str = "Derive the impression from findings in the radiology report";
+
+/// What an untuned instruct model is told it is. Short: a small model follows one sentence better
+/// than five.
+const SYSTEM: &str = "You are a radiologist. Reply with only the impression of the report: one to three short \
+sentences that state the diagnosis and the important findings. Do not repeat normal findings.";
+
+/// An instruction template. A model's manifest names the one it was tuned with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Template {
+    /// Stanford Alpaca's with an input, which Radiology-GPT and Radiology-Llama2 were tuned with.
+    Alpaca,
+    /// ChatML (`<|im_start|>role … <|im_end|>`): SmolLM2-Instruct and many others.
+    ChatMl,
+    /// Llama-2-chat's `[INST] <<SYS>> … [/INST]`.
+    Llama2,
+}
+
+impl Template {
+    /// The template of a manifest's name for it: `alpaca`, `chatml` or `llama2`.
+    pub fn from_name(name: &str) -> Option<Self> {
+        [Self::Alpaca, Self::ChatMl, Self::Llama2].into_iter().find(|t| t.name() == name)
+    }
+
+    /// The manifest's name for it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Alpaca => "alpaca",
+            Self::ChatMl => "chatml",
+            Self::Llama2 => "llama2",
+        }
+    }
+
+    /// What stands before the report.
+    fn before(self, instruction: &str) -> Vec<Part<'_>> {
+        use Part::{Control, Text};
+        match self {
+            Self::Alpaca => vec![
+                Text(
+                    "Below is an instruction that describes a task, paired with an input that provides further \
+                     context. Write a response that appropriately completes the request.\n\n### Instruction:\n",
+                ),
+                Text(instruction),
+                Text("\n\n### Input:\n"),
+            ],
+            Self::ChatMl => vec![
+                Control("<|im_start|>"),
+                Text("system\n"),
+                Text(SYSTEM),
+                Control("<|im_end|>"),
+                Text("\n"),
+                Control("<|im_start|>"),
+                Text("user\n"),
+                Text(instruction),
+                Text("\n\n"),
+            ],
+            Self::Llama2 => vec![
+                Text("[INST] <<SYS>>\n"),
+                Text(SYSTEM),
+                Text("\n<</SYS>>\n\n"),
+                Text(instruction),
+                Text("\n\n"),
+            ],
+        }
+    }
+
+    /// What stands after the report, up to where the answer begins.
+    fn after(self) -> &'static [Part<'static>] {
+        use Part::{Control, Text};
+        match self {
+            Self::Alpaca => &[Text("\n\n### Response:")],
+            Self::ChatMl => {
+                &[Control("<|im_end|>"), Text("\n"), Control("<|im_start|>"), Text("assistant\n")]
+            }
+            Self::Llama2 => &[Text(" [/INST]")],
+        }
+    }
+}
+
+/// What is asked of a model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct PromptRequest<'t> {
+    /// The findings of the report.
+    pub findings: &'t str,
+    /// Another instruction than [`INSTRUCTION`].
+    pub instruction: Option<&'t str>,
+    /// A prior report's text to compare with. No published template has it: it is an addition of
+    /// this project, put before the findings as `Prior: …`.
+    pub prior: Option<&'t str>,
+}
+
+impl<'t> PromptRequest<'t> {
+    /// A request with the template's own instruction and no prior report.
+    pub fn new(findings: &'t str) -> Self {
+        Self { findings, ..Self::default() }
+    }
+}
+
+/// The ids of a whole prompt, BOS included where the model wants it, ready for prefill.
+///
+/// `context` and `max_new_tokens` are in tokens; the prompt and the answer must fit together. However
+/// long the findings are they are encoded, so that the counts of the error are true: a megabyte takes
+/// well under a second.
+///
+/// # Errors
+/// [`Error::EmptyFindings`]; [`Error::BadText`] for control characters other than newline, carriage
+/// return and tab; [`Error::PromptTooLong`], as nothing is ever cut off; [`Error::BadTokenizer`] when
+/// the vocabulary lacks a control token of the template.
+pub fn build(
+    tokenizer: &Tokenizer,
+    template: Template,
+    request: &PromptRequest<'_>,
+    context: usize,
+    max_new_tokens: usize,
+) -> Result<Vec<u32>> {
+    let findings = clean("findings", request.findings)?;
+    if findings.is_empty() {
+        return Err(Error::EmptyFindings);
+    }
+    let prior = request.prior.map(|prior| clean("prior report", prior)).transpose()?;
+
+    let prior = prior.as_deref().filter(|prior| !prior.is_empty());
+    let mut ids = static_prefix(tokenizer, template, request.instruction, prior.is_some())?;
+    let mut parts = vec![Part::Text(" ")];
+    if let Some(prior) = prior {
+        parts.extend([Part::Text(prior), Part::Text("\n\nFindings: ")]);
+    }
+    parts.push(Part::Text(&findings));
+    parts.extend_from_slice(template.after());
+    ids.extend(tokenizer.encode_parts_at(&parts, false)?);
+
+    if ids.len().saturating_add(max_new_tokens) > context {
+        return Err(Error::PromptTooLong { prompt_tokens: ids.len(), max_new_tokens, context });
+    }
+    Ok(ids)
+}
+
+/// The ids that every prompt of this template and instruction begins with, whatever the report:
+/// [`build`] encodes them on their own and the rest after them. They end in the colon of `Findings:`
+/// (`Prior:` for a prompt with a prior report). No supported vocabulary merges across that colon and
+/// the space after it, so the ids are those of the undivided text.
+///
+/// # Errors
+/// As [`build`].
+pub fn static_prefix(
+    tokenizer: &Tokenizer,
+    template: Template,
+    instruction: Option<&str>,
+    with_prior: bool,
+) -> Result<Vec<u32>> {
+    let instruction = match instruction {
+        Some(text) => clean("instruction", text)?,
+        None => Cow::Borrowed(INSTRUCTION),
+    };
+    let mut ids: Vec<u32> = tokenizer.bos().filter(|_| tokenizer.add_bos()).into_iter().collect();
+    let mut parts = template.before(&instruction);
+    parts.push(Part::Text(if with_prior { "Prior:" } else { "Findings:" }));
+    let body = tokenizer.encode_parts(&parts)?;
+    // ChatML spells its first token itself, and that is BOS in some vocabularies: never twice.
+    if ids.first() == body.first() {
+        ids.clear();
+    }
+    ids.extend(body);
+    Ok(ids)
+}
+
+/// `text` without surrounding whitespace and with plain newlines, or an error naming the first
+/// character that is not text by number and place, never by its surroundings.
+fn clean<'t>(name: &str, text: &'t str) -> Result<Cow<'t, str>> {
+    let allowed = |c: char| !c.is_control() || matches!(c, '\n' | '\r' | '\t');
+    if let Some((position, c)) = text.chars().enumerate().find(|&(_, c)| !allowed(c)) {
+        let what = format!(
+            "({name}) has the control character U+{:04X} at character {}",
+            u32::from(c),
+            position + 1
+        );
+        return Err(Error::BadText { what });
+    }
+    let text = text.trim();
+    if text.contains('\r') {
+        return Ok(Cow::Owned(text.replace("\r\n", "\n").replace('\r', "\n")));
+    }
+    Ok(Cow::Borrowed(text))
+}
