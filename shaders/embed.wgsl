@@ -23,7 +23,9 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
     }
     let row = min(ids[step.position + id.y], params.vocab - 1u);
     let at = (id.y * blocks + id.x) * 8u;
-    for (var i = 0u; i < 8u; i++) {
-        out[at + i] = block_quad(row * blocks + id.x, i);
+    for (var j = 0u; j < 4u; j++) {
+        let pair = weight_pair(row * blocks + id.x, j);
+        out[at + 2u * j] = pair[0];
+        out[at + 2u * j + 1u] = pair[1];
     }
 }

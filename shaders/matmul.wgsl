@@ -17,55 +17,118 @@ struct Params {
 #import epilogue
 
 #if serial
-const THREADS: u32 = 32u; // matmul::SERIAL_THREADS
-const TOKENS: u32 = 8u; // matmul::SERIAL_TOKENS
+// A thread computes eight rows for four tokens: enough work on each load that a CPU adapter is kept
+// busy by arithmetic. Its rows are THREADS apart; for swiglu the last four are the up rows of the
+// first four.
+const THREADS: u32 = 8u; // matmul::SERIAL_THREADS
+const TOKENS: u32 = 4u; // matmul::SERIAL_TOKENS
+#if swiglu
+const WRITTEN: u32 = 4u * THREADS;
+#else
+const WRITTEN: u32 = 8u * THREADS;
+#endif
+
+// Quads 2j and 2j + 1 of a block times the activations of four tokens, one a column.
+fn product(block: u32, j: u32, scale: vec2<f32>, a: mat4x4<f32>, b: mat4x4<f32>) -> vec4<f32> {
+    let raw = raw_pair(block, j);
+    let factor = RAW * scale.x;
+    return (raw[0] * factor + scale.y) * a + (raw[1] * factor + scale.y) * b;
+}
+
+fn first_block(row: u32) -> u32 {
+    return min(row, params.rows - 1u) * params.blocks;
+}
+
+#if swiglu
+fn finish_pairs(token: u32, row: u32, gate: vec4<f32>, up: vec4<f32>) {
+    if row < params.rows {
+        for (var t = 0u; t < TOKENS && token + t < step.tokens; t++) {
+            finish_pair((token + t) * params.rows + row, gate[t], up[t]);
+        }
+    }
+}
+#else
+fn finish_row(token: u32, row: u32, values: vec4<f32>) {
+    if row < params.rows {
+        for (var t = 0u; t < TOKENS && token + t < step.tokens; t++) {
+            finish((token + t) * params.rows + row, values[t]);
+        }
+    }
+}
+#endif
 
 @compute @workgroup_size(THREADS)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
+    let row = group.x * WRITTEN + thread;
+    let row0 = first_block(row);
+    let row1 = first_block(row + THREADS);
+    let row2 = first_block(row + 2u * THREADS);
+    let row3 = first_block(row + 3u * THREADS);
 #if swiglu
-    let row0 = group.x * THREADS + thread;
-    let row1 = row0 + params.rows;
+    let up = params.rows * params.blocks;
+    let row4 = row0 + up;
+    let row5 = row1 + up;
+    let row6 = row2 + up;
+    let row7 = row3 + up;
 #else
-    let row0 = (group.x * THREADS + thread) * 2u;
-    let row1 = row0 + 1u;
-#endif
-    let weight0 = min(row0, params.rows - 1u) * params.blocks;
-#if swiglu
-    let weight1 = weight0 + params.rows * params.blocks;
-#else
-    let weight1 = min(row1, params.rows - 1u) * params.blocks;
+    let row4 = first_block(row + 4u * THREADS);
+    let row5 = first_block(row + 5u * THREADS);
+    let row6 = first_block(row + 6u * THREADS);
+    let row7 = first_block(row + 7u * THREADS);
 #endif
     let token = group.y * TOKENS;
-    let stride = params.blocks * 8u;
-    var a: array<f32, TOKENS>;
-    var b: array<f32, TOKENS>;
+    let last = step.tokens - 1u;
+    let quads = params.blocks * 8u;
+    let t0 = token * quads;
+    let t1 = min(token + 1u, last) * quads;
+    let t2 = min(token + 2u, last) * quads;
+    let t3 = min(token + 3u, last) * quads;
+    var sum0 = vec4<f32>();
+    var sum1 = vec4<f32>();
+    var sum2 = vec4<f32>();
+    var sum3 = vec4<f32>();
+    var sum4 = vec4<f32>();
+    var sum5 = vec4<f32>();
+    var sum6 = vec4<f32>();
+    var sum7 = vec4<f32>();
     for (var block = 0u; block < params.blocks; block++) {
-        for (var i = 0u; i < 8u; i++) {
-            let w0 = block_quad(weight0 + block, i);
-            let w1 = block_quad(weight1 + block, i);
-            for (var t = 0u; t < TOKENS; t++) {
-                let value = x[(token + t) * stride + block * 8u + i];
-                a[t] += dot(w0, value);
-                b[t] += dot(w1, value);
-            }
+        let scale0 = block_scale(row0 + block);
+        let scale1 = block_scale(row1 + block);
+        let scale2 = block_scale(row2 + block);
+        let scale3 = block_scale(row3 + block);
+        let scale4 = block_scale(row4 + block);
+        let scale5 = block_scale(row5 + block);
+        let scale6 = block_scale(row6 + block);
+        let scale7 = block_scale(row7 + block);
+        for (var j = 0u; j < 4u; j++) {
+            let at = block * 8u + 2u * j;
+            let a = mat4x4<f32>(x[t0 + at], x[t1 + at], x[t2 + at], x[t3 + at]);
+            let b = mat4x4<f32>(x[t0 + at + 1u], x[t1 + at + 1u], x[t2 + at + 1u], x[t3 + at + 1u]);
+            sum0 += product(row0 + block, j, scale0, a, b);
+            sum1 += product(row1 + block, j, scale1, a, b);
+            sum2 += product(row2 + block, j, scale2, a, b);
+            sum3 += product(row3 + block, j, scale3, a, b);
+            sum4 += product(row4 + block, j, scale4, a, b);
+            sum5 += product(row5 + block, j, scale5, a, b);
+            sum6 += product(row6 + block, j, scale6, a, b);
+            sum7 += product(row7 + block, j, scale7, a, b);
         }
     }
-    for (var t = 0u; t < TOKENS && token + t < step.tokens; t++) {
-        let at = (token + t) * params.rows + row0;
-        if row0 < params.rows {
 #if swiglu
-            finish_pair(at, a[t], b[t]);
+    finish_pairs(token, row + 0u * THREADS, sum0, sum4);
+    finish_pairs(token, row + 1u * THREADS, sum1, sum5);
+    finish_pairs(token, row + 2u * THREADS, sum2, sum6);
+    finish_pairs(token, row + 3u * THREADS, sum3, sum7);
 #else
-            finish(at, a[t]);
+    finish_row(token, row + 0u * THREADS, sum0);
+    finish_row(token, row + 1u * THREADS, sum1);
+    finish_row(token, row + 2u * THREADS, sum2);
+    finish_row(token, row + 3u * THREADS, sum3);
+    finish_row(token, row + 4u * THREADS, sum4);
+    finish_row(token, row + 5u * THREADS, sum5);
+    finish_row(token, row + 6u * THREADS, sum6);
+    finish_row(token, row + 7u * THREADS, sum7);
 #endif
-        }
-#if swiglu
-#else
-        if row1 < params.rows {
-            finish(at + 1u, b[t]);
-        }
-#endif
-    }
 }
 #else
 // A workgroup of 128 threads computes 64 weight rows x 32 tokens, a thread 4 x 4 of them, from one
@@ -107,20 +170,24 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     let tt = thread / 16u; // tokens 4 tt .. 4 tt + 3
     let load_row = thread % TILE_ROWS;
     let load_block = weight_row(first_row, load_row) * params.blocks;
-    let load_quad = thread / TILE_ROWS * 4u;
+    let load_pair = thread / TILE_ROWS * 2u;
     let load_token = min(first_token + thread % TILE_TOKENS, step.tokens - 1u);
     let load_x = load_token * params.blocks * 8u;
     var sums: array<vec4<f32>, 4>; // [row][token]
     for (var block = 0u; block < params.blocks; block++) {
-        for (var i = load_quad; i < load_quad + 4u; i++) {
+        for (var j = load_pair; j < load_pair + 2u; j++) {
 #if f16
-            tile_w[i * TILE_ROWS + load_row] = Codes(block_codes(load_block + block, i));
+            let pair = raw_pair(load_block + block, j);
+            tile_w[2u * j * TILE_ROWS + load_row] = Codes(pair[0] * RAW);
+            tile_w[(2u * j + 1u) * TILE_ROWS + load_row] = Codes(pair[1] * RAW);
 #else
-            tile_w[i * TILE_ROWS + load_row] = block_quad(load_block + block, i);
+            let pair = weight_pair(load_block + block, j);
+            tile_w[2u * j * TILE_ROWS + load_row] = pair[0];
+            tile_w[(2u * j + 1u) * TILE_ROWS + load_row] = pair[1];
 #endif
         }
 #if f16
-        if load_quad == 0u {
+        if load_pair == 0u {
             tile_scale[load_row] = block_scale(load_block + block);
         }
 #endif

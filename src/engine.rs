@@ -10,13 +10,11 @@ use crate::sampler::{self, Sampler, Sampling};
 use crate::tokenizer::{StreamDecoder, Tokenizer};
 
 /// How to generate.
-#[derive(Debug, Clone, PartialEq, serde::Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct GenerateOptions {
     /// Most tokens to write.
     pub max_new_tokens: u32,
     /// How the next token is chosen; greedy unless a temperature is set.
-    #[serde(flatten)]
     pub sampling: Sampling,
     /// How many of the largest logits behind the prompt to report.
     pub top_logits: u32,
@@ -342,7 +340,7 @@ impl<E: Executor> Run<'_, '_, E> {
     async fn sampled(&mut self) -> Result<()> {
         let sampling = &self.options.sampling;
         let few = (1..=top_k::MAX_K).contains(&sampling.top_k) && sampling.repetition_penalty == 1.0;
-        let mut sampler = Sampler::new(sampling.clone());
+        let mut sampler = Sampler::new(sampling.clone())?;
         let mut recent = self.generation.prompt_ids.clone();
         let mut position = recent.len() as u32;
         loop {
@@ -355,7 +353,7 @@ impl<E: Executor> Run<'_, '_, E> {
             if candidates.iter().any(|(_, logit)| !logit.is_finite()) {
                 return Err(Error::NotFinite { position });
             }
-            let id = sampler.sample(&mut candidates, &recent);
+            let id = sampler.sample(&mut candidates, &recent)?;
             recent.push(id);
             if !self.accept(&[id])? || recent.len() == self.generation.prompt_ids.len() + self.options.max_new_tokens as usize {
                 return Ok(());

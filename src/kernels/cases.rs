@@ -217,8 +217,7 @@ fn product(
 ) -> Case {
     let weight_rows = if epilogue == Epilogue::Swiglu { 2 * rows } else { rows };
     let (codes, scales) = random.weights(format, weight_rows, cols);
-    // The serial matmul may read activations up to the next whole tile of tokens.
-    let x = random.floats(cols * tokens.next_multiple_of(super::matmul::SERIAL_TOKENS));
+    let x = random.floats(cols * tokens);
     let out = match epilogue {
         Epilogue::Add => canaried(random.floats(rows * tokens)),
         _ => blank(rows * tokens),

@@ -11,11 +11,11 @@ pub const TILE_ROWS: u32 = 64;
 /// Tokens of a workgroup's tile in the base and f16 variants.
 pub const TILE_TOKENS: u32 = 32;
 /// Threads of a workgroup of the serial variant.
-pub const SERIAL_THREADS: u32 = 32;
-/// Weight rows a thread of the serial variant holds: for swiglu a gate and an up row.
-pub const SERIAL_ROWS: u32 = 2;
-/// Tokens a thread of the serial variant holds.
-pub const SERIAL_TOKENS: u32 = 8;
+pub const SERIAL_THREADS: u32 = 8;
+/// Weight rows of a thread of the serial variant: for swiglu four gate and four up rows.
+pub const SERIAL_ROWS: u32 = 8;
+/// Tokens of a thread of the serial variant.
+pub const SERIAL_TOKENS: u32 = 4;
 
 /// Workgroups: tiles of rows × tiles of tokens.
 pub fn grid(p: &matvec::Params, epilogue: Epilogue, step: &Step, variant: Variant) -> [u32; 3] {

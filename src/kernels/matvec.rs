@@ -28,13 +28,19 @@ pub const BINDINGS: &[Binding] = &[read("codes"), read("scales"), read("x"), wri
 
 /// Rows of a workgroup of the base and subgroup variants.
 pub const ROWS: u32 = 8;
-/// Threads of a workgroup of the serial variant, a row (or a gate/up pair) each.
-pub const SERIAL_THREADS: u32 = 32;
+/// Threads of a workgroup of the serial variant.
+pub const SERIAL_THREADS: u32 = 16;
+/// Weight rows of a thread of the serial variant: for swiglu two gate and two up rows.
+pub const SERIAL_ROWS: u32 = 4;
 
-/// Workgroups along the rows; past the 65,535 of one dimension they go on in y.
-pub fn grid(p: &Params, _epilogue: Epilogue, variant: Variant) -> [u32; 3] {
-    let rows = if variant == Variant::Serial { SERIAL_THREADS } else { ROWS };
-    let groups = p.rows.div_ceil(rows);
+/// Workgroups along the rows; past what one dimension takes they go on in y.
+pub fn grid(p: &Params, epilogue: Epilogue, variant: Variant) -> [u32; 3] {
+    let written = match (variant, epilogue) {
+        (Variant::Serial, Epilogue::Swiglu) => SERIAL_THREADS * SERIAL_ROWS / 2,
+        (Variant::Serial, _) => SERIAL_THREADS * SERIAL_ROWS,
+        _ => ROWS,
+    };
+    let groups = p.rows.div_ceil(written);
     let x = groups.min(32768);
     [x, groups.div_ceil(x.max(1)), 1]
 }

@@ -85,12 +85,17 @@ impl Permutation {
     pub fn defines(&self) -> Vec<&'static str> {
         let mut defines = vec![self.variant.name()];
         // Variant and format may both be called f16: the format's defines carry a prefix.
-        defines.extend(self.format.map(|format| match format {
-            Format::Q4 => "weights_q4",
-            Format::Q8 => "weights_q8",
-            Format::F16 => "weights_f16",
-            Format::F32 => "weights_f32",
-        }));
+        if let Some(format) = self.format {
+            defines.push(match format {
+                Format::Q4 => "weights_q4",
+                Format::Q8 => "weights_q8",
+                Format::F16 => "weights_f16",
+                Format::F32 => "weights_f32",
+            });
+            if format.has_scales() {
+                defines.push("scaled");
+            }
+        }
         defines.extend(self.epilogue.map(Epilogue::name));
         defines
     }

@@ -45,9 +45,7 @@ pub fn program(layout: &Layout, context: u32, chunk: u32) -> Result<Program> {
         buffers.push(BufferSpec { label: label.to_string(), words });
         BufferId(buffers.len() - 1)
     };
-    // Activations are padded to whole token tiles of the serial matmul, which reads past T.
-    let tokens = u64::from(chunk.next_multiple_of(8));
-    let by_token = |width: u32| tokens * u64::from(width);
+    let by_token = |width: u32| u64::from(chunk) * u64::from(width);
     let (q, kv) = (config.attention_size(), config.kv_size());
     let b = Buffers {
         ids: add("ids", u64::from(context) + 1),
