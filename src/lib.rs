@@ -4,7 +4,7 @@
 
 
 pub mod config;
-// pub mod convert;
+pub mod convert;
 pub mod cpu;
 pub mod engine;
 pub mod error;

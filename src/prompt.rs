@@ -13,6 +13,10 @@ use crate::{Error, Result};
 /// words it.
 pub const INSTRUCTION: &str = "Derive the impression from findings in the radiology report";
 
+/// Longest findings, prior report or instruction that is looked at, in bytes of UTF-8: a thousand
+/// times a long report.
+pub const MAX_TEXT_BYTES: usize = 4 << 20;
+
 /// What an untuned instruct model is told it is. Short: a small model follows one sentence better
 /// than five.
 const SYSTEM: &str = "You are a radiologist. Reply with only the impression of the report: one to three short \
@@ -111,13 +115,13 @@ impl<'t> PromptRequest<'t> {
 
 /// The ids of a whole prompt, BOS included where the model wants it, ready for prefill.
 ///
-/// `context` and `max_new_tokens` are in tokens; the prompt and the answer must fit together. However
-/// long the findings are they are encoded, so that the counts of the error are true: a megabyte takes
-/// well under a second.
+/// `context` and `max_new_tokens` are in tokens; the prompt and the answer must fit together. Findings
+/// far too long are encoded all the same, so that the counts of the error are true: a megabyte takes
+/// about a second. Only beyond [`MAX_TEXT_BYTES`] is a text refused unencoded.
 ///
 /// # Errors
 /// [`Error::EmptyFindings`]; [`Error::BadText`] for control characters other than newline, carriage
-/// return and tab; [`Error::PromptTooLong`], as nothing is ever cut off; [`Error::BadTokenizer`] when
+/// return and tab, or more than [`MAX_TEXT_BYTES`]; [`Error::PromptTooLong`], as nothing is ever cut off; [`Error::BadTokenizer`] when
 /// the vocabulary lacks a control token of the template.
 pub fn build(
     tokenizer: &Tokenizer,
@@ -180,6 +184,10 @@ pub fn static_prefix(
 /// `text` without surrounding whitespace and with plain newlines, or an error naming the first
 /// character that is not text by number and place, never by its surroundings.
 fn clean<'t>(name: &str, text: &'t str) -> Result<Cow<'t, str>> {
+    if text.len() > MAX_TEXT_BYTES {
+        let what = format!("({name}) has {} bytes, more than {MAX_TEXT_BYTES}", text.len());
+        return Err(Error::BadText { what });
+    }
     let allowed = |c: char| !c.is_control() || matches!(c, '\n' | '\r' | '\t');
     if let Some((position, c)) = text.chars().enumerate().find(|&(_, c)| !allowed(c)) {
         let what = format!(

@@ -144,7 +144,7 @@ impl Header {
         }
         let head_dim = match key.or(rotary) {
             Some(head_dim) => head_dim,
-            None if hidden_size % heads == 0 => hidden_size / heads,
+            None if hidden_size.is_multiple_of(heads) => hidden_size / heads,
             None => {
                 return Err(Error::BadConfig {
                     what: format!("hidden size {hidden_size} does not divide into {heads} heads"),

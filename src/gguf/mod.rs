@@ -18,7 +18,7 @@ pub use header::{Header, Split};
 pub use reader::{Event, PIECE_BYTES, Reader, read_header};
 pub use types::{TensorInfo, TensorType};
 pub use value::{Array, Value};
-//pub use writer::{Layout, TensorSpec, part_name};
+pub use writer::{Layout, TensorSpec, part_name};
 
 /// The first four bytes of every GGUF file.
 pub const MAGIC: [u8; 4] = *b"GGUF";

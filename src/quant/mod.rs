@@ -164,9 +164,9 @@ fn decode_words(format: Format, codes: &[u32], d: f32, m: f32, out: &mut [f32]) 
 
 /// Quantizes one row and appends its words. For Q4 and Q8, scale and minimum span exactly the
 /// block's range (both rounded outwards to f16, so no weight is clamped), and each code is the
-/// nearest to its weight: the error is at most d/2. A partial last block is padded with its own
-/// minimum. Values must be finite and, except for F32, within f16's range: check beforehand, as
-/// [`repack`] does.
+/// nearest to its weight: the error is at most d/2. A partial last block is padded with its
+/// first weight. Values must be finite and, except for F32, within f16's range: check beforehand,
+/// as [`repack`] does.
 pub fn quantize_row(format: Format, values: &[f32], codes: &mut Vec<u32>, scales: &mut Vec<u32>) {
     match format {
         Format::F32 => codes.extend(values.iter().map(|v| v.to_bits())),
@@ -176,33 +176,46 @@ pub fn quantize_row(format: Format, values: &[f32], codes: &mut Vec<u32>, scales
         })),
         Format::Q4 | Format::Q8 => {
             for block in values.chunks(BLOCK as usize) {
-                let mut padded = [f32::INFINITY; BLOCK as usize];
+                let mut padded = [block[0]; BLOCK as usize]; // leaves the range as it is
                 padded[..block.len()].copy_from_slice(block);
-                scales.push(quantize_block(format, &mut padded, codes));
+                scales.push(quantize_block(format, &padded, codes));
             }
         }
     }
 }
 
+/// Adding this to 0…255 leaves the nearest integer in the sum's lowest bits.
+const ROUNDER: f32 = (1u32 << 23) as f32;
+
 /// Appends the codes of 32 weights and returns their scale word.
-fn quantize_block(format: Format, values: &mut [f32; 32], codes: &mut Vec<u32>) -> u32 {
+fn quantize_block(format: Format, values: &[f32; 32], codes: &mut Vec<u32>) -> u32 {
     let levels: f32 = if format == Format::Q4 { 15.0 } else { 255.0 };
-    let min = values.iter().copied().fold(f32::INFINITY, f32::min);
-    let max = values.iter().copied().filter(|v| v.is_finite()).fold(min, f32::max);
-    for value in values.iter_mut().filter(|v| !v.is_finite()) {
-        *value = min; // the padding of a partial block
-    }
+    let (min, max) = range(values);
     let m = round_down(min);
     let d = round_up((max - m.to_f32()) / levels);
     let (step, base) = (d.to_f32(), m.to_f32());
     let inverse = if step > 0.0 { 1.0 / step } else { 0.0 };
-    let code = |value: f32| ((value - base) * inverse + 0.5).clamp(0.0, levels) as u32;
-    let per_word = format.weights_per_word() as usize;
-    let bits = 32 / per_word;
-    codes.extend(values.chunks_exact(per_word).map(|weights| {
-        weights.iter().enumerate().fold(0, |word, (i, &w)| word | (code(w) << (bits * i)))
-    }));
+    // m is not above and m + levels·d not below any weight: no code needs to be clamped.
+    let code = |value: f32| ((value - base) * inverse + ROUNDER).to_bits() & levels as u32;
+    let q = values.map(code);
+    if format == Format::Q4 {
+        codes.extend((0..4).map(|i| (0..8).fold(0, |word, j| word | (q[8 * i + j] << (4 * j)))));
+    } else {
+        codes.extend((0..8).map(|i| (0..4).fold(0, |word, j| word | (q[4 * i + j] << (8 * j)))));
+    }
     scale_word(d, m)
+}
+
+/// Least and greatest, in lanes that a compiler can keep in vector registers.
+fn range(values: &[f32; 32]) -> (f32, f32) {
+    let (mut min, mut max) = ([f32::INFINITY; 8], [f32::NEG_INFINITY; 8]);
+    for eight in values.chunks_exact(8) {
+        for (lane, &v) in eight.iter().enumerate() {
+            min[lane] = if v < min[lane] { v } else { min[lane] };
+            max[lane] = if v > max[lane] { v } else { max[lane] };
+        }
+    }
+    (min.into_iter().fold(f32::INFINITY, f32::min), max.into_iter().fold(f32::MIN, f32::max))
 }
 
 /// The greatest f16 that is not above `value`.

@@ -111,44 +111,59 @@ fn nibble_words(bytes: &[u8]) -> [u32; 4] {
     [gather_nibbles(a), gather_nibbles(b), gather_nibbles(a >> 4), gather_nibbles(b >> 4)]
 }
 
+/// Room for the words of `blocks` blocks of 32 weights at the ends of both arrays.
+fn room<'a>(
+    blocks: usize,
+    words: usize,
+    codes: &'a mut Vec<u32>,
+    scales: &'a mut Vec<u32>,
+) -> (&'a mut [u32], &'a mut [u32]) {
+    let (code_start, scale_start) = (codes.len(), scales.len());
+    codes.resize(code_start + blocks * words, 0);
+    scales.resize(scale_start + blocks, 0);
+    (&mut codes[code_start..], &mut scales[scale_start..])
+}
+
 fn q4_0(bytes: &[u8], codes: &mut Vec<u32>, scales: &mut Vec<u32>) -> bool {
     let mut fine = true;
-    scales.extend(bytes.chunks_exact(18).map(|block| {
+    let (codes, scales) = room(bytes.len() / 18, 4, codes, scales);
+    let out = codes.chunks_exact_mut(4).zip(scales);
+    for (block, (codes, scale)) in bytes.chunks_exact(18).zip(out) {
         let d = le_u16(block, 0);
         let m = times_minus_power(d, 3);
         fine &= finite(d) && m.is_some();
-        u32::from(d) | (u32::from(m.unwrap_or(0)) << 16)
-    }));
-    codes.extend(bytes.chunks_exact(18).flat_map(|block| nibble_words(&block[2..])));
+        *scale = u32::from(d) | (u32::from(m.unwrap_or(0)) << 16);
+        codes.copy_from_slice(&nibble_words(&block[2..]));
+    }
     fine
 }
 
 fn q4_1(bytes: &[u8], codes: &mut Vec<u32>, scales: &mut Vec<u32>) -> bool {
     let mut fine = true;
-    scales.extend(bytes.chunks_exact(20).map(|block| {
+    let (codes, scales) = room(bytes.len() / 20, 4, codes, scales);
+    let out = codes.chunks_exact_mut(4).zip(scales);
+    for (block, (codes, scale)) in bytes.chunks_exact(20).zip(out) {
         let (d, m) = (le_u16(block, 0), le_u16(block, 2));
         fine &= finite(d) && finite(m);
-        u32::from(d) | (u32::from(m) << 16)
-    }));
-    codes.extend(bytes.chunks_exact(20).flat_map(|block| nibble_words(&block[4..])));
+        *scale = u32::from(d) | (u32::from(m) << 16);
+        codes.copy_from_slice(&nibble_words(&block[4..]));
+    }
     fine
 }
 
 fn q8_0(bytes: &[u8], codes: &mut Vec<u32>, scales: &mut Vec<u32>) -> bool {
     let mut fine = true;
-    scales.extend(bytes.chunks_exact(34).map(|block| {
+    let (codes, scales) = room(bytes.len() / 34, 8, codes, scales);
+    let out = codes.chunks_exact_mut(8).zip(scales);
+    for (block, (codes, scale)) in bytes.chunks_exact(34).zip(out) {
         let d = le_u16(block, 0);
         let m = times_minus_power(d, 7);
         fine &= finite(d) && m.is_some();
-        u32::from(d) | (u32::from(m.unwrap_or(0)) << 16)
-    }));
-    for block in bytes.chunks_exact(34) {
-        // i8 + 128 is the byte with its sign bit flipped.
-        codes.extend(
-            block[2..]
-                .chunks_exact(4)
-                .map(|b| u32::from_le_bytes([b[0], b[1], b[2], b[3]]) ^ 0x8080_8080),
-        );
+        *scale = u32::from(d) | (u32::from(m.unwrap_or(0)) << 16);
+        for (code, b) in codes.iter_mut().zip(block[2..].chunks_exact(4)) {
+            // i8 + 128 is the byte with its sign bit flipped.
+            *code = u32::from_le_bytes([b[0], b[1], b[2], b[3]]) ^ 0x8080_8080;
+        }
     }
     fine
 }

@@ -5,8 +5,9 @@ use std::collections::HashMap;
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::build::{END_NAMES, byte_of};
 use super::split::LLAMA3_FULL;
-use super::{END_NAMES, SPACE, TokenizerSpec, bad};
+use super::{SPACE, TokenizerSpec, bad};
 use crate::Result;
 
 #[derive(Deserialize)]
@@ -191,7 +192,7 @@ fn tokens(
     let mut types = vec![5; size];
     for (text, id) in vocab {
         let id = id as usize;
-        types[id] = if byte_fallback && super::byte_of(&text).is_some() { 6 } else { 1 };
+        types[id] = if byte_fallback && byte_of(&text).is_some() { 6 } else { 1 };
         if tokens[id].replace(text).is_some() {
             return Err(bad(format!("tokenizer.json: two tokens have the id {id}")));
         }
