@@ -18,6 +18,8 @@ pub mod prompt;
 pub mod quant;
 pub mod sampler;
 pub mod tokenizer;
+#[cfg(all(feature = "web", target_arch = "wasm32"))]
+pub mod web;
 
 pub use config::LlamaConfig;
 pub use error::{Error, Result};

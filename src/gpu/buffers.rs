@@ -127,8 +127,8 @@ impl Gpu {
         let validation = self.device.push_error_scope(wgpu::ErrorFilter::Validation);
         let memory = self.device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
         let made = make();
-        let (memory, validation) = (memory.pop().await, validation.pop().await);
-        match memory.or(validation) {
+        let (memory, validation) = (memory.pop(), validation.pop());
+        match memory.await.or(validation.await) {
             Some(error) => Err(describe(what, &error)),
             None => made,
         }

@@ -39,8 +39,9 @@ impl Gpu {
             compilation_options: Default::default(),
             cache: None,
         });
-        let (internal, validation) = (internal.pop().await, validation.pop().await);
-        if let Some(error) = internal.or(validation) {
+        // Both scopes are closed before anything is awaited, so that they hold this code's errors alone.
+        let (internal, validation) = (internal.pop(), validation.pop());
+        if let Some(error) = internal.await.or(validation.await) {
             return Err(describe(&format!("the shader {name}"), &error));
         }
         Ok(Pipeline { pipeline, layout })

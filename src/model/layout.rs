@@ -129,6 +129,17 @@ impl Layout {
         Ok(Layout { config, buffers, routes, embedding, layers, final_norm, lm_head })
     }
 
+    /// The formats its matrices are in, each once.
+    pub fn formats(&self) -> Vec<Format> {
+        let in_use = |format: &Format| {
+            [self.embedding, self.lm_head]
+                .into_iter()
+                .chain(self.layers.iter().flat_map(|l| [l.qkv, l.output, l.gate_up, l.down]))
+                .any(|matrix| matrix.format == *format)
+        };
+        Format::ALL.into_iter().filter(in_use).collect()
+    }
+
     /// The way of a tensor; `None` for one that is known to be redundant.
     pub fn route(&self, name: &str) -> Result<Option<Route>> {
         match self.routes.get(name) {

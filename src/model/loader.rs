@@ -9,7 +9,7 @@ use super::layout::{Layout, Route};
 use super::program::{BufferId, BufferSpec};
 use crate::error::{Error, Result};
 use crate::gguf::{Event, Header, Reader, TensorInfo};
-use crate::quant;
+use crate::quant::{self, Format};
 use crate::tokenizer::{Tokenizer, TokenizerSpec};
 
 /// A place for weights: GPU buffers, or memory.
@@ -136,6 +136,11 @@ impl<S: Store> Loader<S> {
         Ok(())
     }
 
+    /// The weight formats of the model, once all heads are complete.
+    pub fn formats(&self) -> Option<Vec<Format>> {
+        self.sink.layout.as_ref().map(Layout::formats)
+    }
+
     fn lay_out(&mut self) -> Result<()> {
         let headers: Vec<&Header> =
             self.parts.iter().filter_map(|part| part.head.header()).collect();
@@ -204,7 +209,7 @@ impl<S: Store> Sink<S> {
         match layout.route(&tensor.name)? {
             None => Ok(()),
             Some(Route::Vector(buffer, len)) => {
-                let format = quant::Format::F32;
+                let format = Format::F32;
                 let (codes, scales) = (&mut self.codes, &mut self.scales);
                 quant::repack(tensor.ty, format, len, bytes, &tensor.name, codes, scales)?;
                 self.store.write(buffer, first_row * u64::from(len), &self.codes)

@@ -1,0 +1,413 @@
+//! What JavaScript sees. The only file that knows of it.
+//!
+//! Errors cross as `Error` objects with a stable `code`. Methods take `&self` and share what they need
+//! behind reference counts, so that a load can go on while the self-test runs, and a cancel can arrive
+//! while a model writes.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use js_sys::{Function, JSON, Reflect};
+use serde::{Deserialize, Serialize};
+use wasm_bindgen::prelude::*;
+
+use crate::engine::{self, GenerateOptions, Generation, Progress, Timings, Watch};
+use crate::error::{Error, Result};
+use crate::gpu::{self, GpuExecutor, GpuStore, Kernels, Tier};
+use crate::manifest::Manifest;
+use crate::model::loader::{Loader, Part};
+use crate::model::{self, Executor};
+use crate::prompt::PromptRequest;
+use crate::quant::Format;
+use crate::sampler::Sampling;
+
+/// A result whose error is thrown.
+type Js<T> = std::result::Result<T, JsValue>;
+
+fn thrown(error: Error) -> JsValue {
+    let object = js_sys::Error::new(&error.to_string());
+    // Setting a property of a fresh object cannot fail.
+    let _ = Reflect::set(&object, &"code".into(), &error.code().into());
+    object.into()
+}
+
+fn plain(value: &impl Serialize) -> Js<JsValue> {
+    let json = serde_json::to_string(value)
+        .map_err(|error| thrown(Error::Internal(error.to_string())))?;
+    JSON::parse(&json)
+}
+
+fn now() -> f64 {
+    let performance = Reflect::get(&js_sys::global(), &"performance".into());
+    performance
+        .ok()
+        .and_then(|performance| performance.dyn_into::<web_sys::Performance>().ok())
+        .map_or_else(js_sys::Date::now, |performance| performance.now())
+}
+
+/// A WebGPU device.
+#[wasm_bindgen]
+pub struct Gpu {
+    gpu: gpu::Gpu,
+    kernels: Rc<RefCell<Option<Kernels>>>,
+}
+
+#[derive(Serialize)]
+struct GpuInfo {
+    name: String,
+    driver: String,
+    tier: Tier,
+    features: Vec<&'static str>,
+    /// Which variant each kernel runs as, once the self-test is done.
+    variants: BTreeMap<&'static str, &'static str>,
+    max_binding_bytes: u64,
+}
+
+#[wasm_bindgen]
+impl Gpu {
+    /// Opens the device. `subgroups`: whether the page's device requests ask for that feature.
+    pub async fn open(subgroups: Option<bool>) -> Js<Gpu> {
+        let options = gpu::Options { subgroups: subgroups.unwrap_or(false) };
+        let gpu = gpu::Gpu::open(options).await.map_err(thrown)?;
+        Ok(Gpu { gpu, kernels: Rc::default() })
+    }
+
+    /// Name, tier, features and kernel variants.
+    pub fn info(&self) -> Js<JsValue> {
+        let variants =
+            self.kernels.borrow().as_ref().map(Kernels::chosen).unwrap_or_default();
+        let feature = |variant, name| self.gpu.can_run(variant).then_some(name);
+        plain(&GpuInfo {
+            name: self.gpu.name(),
+            driver: self.gpu.driver(),
+            tier: self.gpu.tier(),
+            features: [
+                feature(crate::kernels::Variant::F16, "shader-f16"),
+                feature(crate::kernels::Variant::Subgroup, "subgroups"),
+            ]
+            .into_iter()
+            .flatten()
+            .collect(),
+            variants,
+            max_binding_bytes: self.gpu.max_binding_bytes(),
+        })
+    }
+
+    /// Compiles the kernels for weights in `formats` and proves them on this device.
+    #[wasm_bindgen(js_name = selfTest)]
+    pub async fn self_test(&self, formats: Vec<String>, on_progress: Option<Function>) -> Js<()> {
+        let formats: Vec<Format> = Format::ALL
+            .into_iter()
+            .filter(|format| formats.iter().any(|name| name == format.name()))
+            .collect();
+        let proven = self
+            .gpu
+            .prove(&formats, |done, total| {
+                if let Some(on_progress) = &on_progress {
+                    // A listener that throws must not break the test.
+                    let _ = on_progress.call2(
+                        &JsValue::NULL,
+                        &(done as f64).into(),
+                        &(total as f64).into(),
+                    );
+                }
+            })
+            .await
+            .map_err(thrown)?;
+        *self.kernels.borrow_mut() = Some(proven);
+        Ok(())
+    }
+}
+
+/// Takes the files of a model. See [`Loader`]: the heads of all files must come first.
+#[wasm_bindgen]
+pub struct ModelLoader {
+    gpu: gpu::Gpu,
+    kernels: Rc<RefCell<Option<Kernels>>>,
+    loader: Loader<GpuStore>,
+    manifest: Manifest,
+    context: Option<u32>,
+}
+
+/// Positions of the KV cache where neither caller nor manifest says.
+const DEFAULT_CONTEXT: u32 = 1024;
+/// Most tokens of a prefill step.
+const CHUNK: u32 = 256;
+
+#[wasm_bindgen]
+impl ModelLoader {
+    /// For the model that a manifest describes, with a context of so many tokens.
+    #[wasm_bindgen(constructor)]
+    pub fn new(gpu: &Gpu, manifest_json: &str, context_tokens: Option<u32>) -> Js<ModelLoader> {
+        let manifest = Manifest::parse(manifest_json.as_bytes()).map_err(thrown)?;
+        let parts = manifest
+            .files
+            .iter()
+            .map(|file| Part {
+                name: file.path.clone(),
+                bytes: Some(file.bytes),
+                sha256: Some(file.sha256.clone()),
+            })
+            .collect();
+        Ok(ModelLoader {
+            gpu: gpu.gpu.clone(),
+            kernels: gpu.kernels.clone(),
+            loader: Loader::new(GpuStore::new(&gpu.gpu), parts),
+            context: context_tokens.or(manifest.context),
+            manifest,
+        })
+    }
+
+    /// Takes the next bytes of a file.
+    pub fn push(&mut self, file: usize, bytes: &[u8]) -> Js<()> {
+        self.loader.push(file, bytes).map_err(thrown)
+    }
+
+    /// Whether enough of a file has come to go on with others.
+    #[wasm_bindgen(js_name = headComplete)]
+    pub fn head_complete(&self, file: usize) -> bool {
+        self.loader.head_complete(file)
+    }
+
+    /// The weight formats of the model, once all heads are complete: what to test the device for.
+    pub fn formats(&self) -> Option<Vec<String>> {
+        let formats = self.loader.formats()?;
+        Some(formats.iter().map(|format| format.name().to_string()).collect())
+    }
+
+    /// A wait until the device has taken what was pushed.
+    pub fn flush(&self) -> js_sys::Promise {
+        let gpu = self.gpu.clone();
+        wasm_bindgen_futures::future_to_promise(async move {
+            GpuStore::flush(&gpu).await.map(|()| JsValue::UNDEFINED).map_err(thrown)
+        })
+    }
+
+    /// The engine, if every tensor came and every hash was right.
+    pub async fn finish(self) -> Js<Engine> {
+        self.finished().await.map_err(thrown)
+    }
+}
+
+impl ModelLoader {
+    async fn finished(self) -> Result<Engine> {
+        let template = self.manifest.template()?;
+        let mut weights = self.loader.finish()?;
+        let config = weights.layout.config.clone();
+        let trained = config.max_position_embeddings;
+        let context = self.context.unwrap_or(DEFAULT_CONTEXT.min(trained));
+        let kernels = self.kernels.borrow().clone().ok_or_else(|| {
+            Error::Internal("the device was not tested before the model was finished".into())
+        })?;
+        let executor = GpuExecutor::new(&mut weights, &kernels, context, CHUNK).await?;
+        let info = ModelInfo {
+            name: self.manifest.name,
+            notice: self.manifest.notice,
+            licence: self.manifest.licence,
+            template: template.name(),
+            context,
+            gpu_bytes: executor.device_bytes(),
+            sha256: weights.sha256,
+            config,
+        };
+        let engine = engine::Engine::new(executor, weights.tokenizer, template, now);
+        Ok(Engine { engine, info })
+    }
+}
+
+/// Stops a load or a generation.
+#[wasm_bindgen]
+#[derive(Clone, Default)]
+pub struct CancelToken(Rc<Cell<bool>>);
+
+#[wasm_bindgen]
+impl CancelToken {
+    /// A token that was not used yet.
+    #[wasm_bindgen(constructor)]
+    pub fn new() -> CancelToken {
+        CancelToken::default()
+    }
+
+    /// Asks the generation that has this token to stop.
+    pub fn cancel(&self) {
+        self.0.set(true);
+    }
+}
+
+/// A model ready to write.
+#[wasm_bindgen]
+pub struct Engine {
+    engine: engine::Engine<GpuExecutor>,
+    info: ModelInfo,
+}
+
+#[derive(Serialize)]
+struct ModelInfo {
+    name: String,
+    notice: Option<String>,
+    licence: String,
+    template: &'static str,
+    context: u32,
+    gpu_bytes: u64,
+    sha256: Vec<String>,
+    config: crate::LlamaConfig,
+}
+
+/// The options of a call, all with defaults.
+#[derive(Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Options {
+    max_new_tokens: u32,
+    temperature: f32,
+    top_k: u32,
+    top_p: f32,
+    min_p: f32,
+    repetition_penalty: f32,
+    seed: u64,
+    instruction: Option<String>,
+    prior: Option<String>,
+    top_logits: u32,
+    ignore_eos: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        let (generate, sampling) = (GenerateOptions::default(), Sampling::default());
+        Options {
+            max_new_tokens: generate.max_new_tokens,
+            temperature: sampling.temperature,
+            top_k: sampling.top_k,
+            top_p: sampling.top_p,
+            min_p: sampling.min_p,
+            repetition_penalty: sampling.repetition_penalty,
+            seed: sampling.seed,
+            instruction: None,
+            prior: None,
+            top_logits: generate.top_logits,
+            ignore_eos: generate.ignore_eos,
+        }
+    }
+}
+
+impl Options {
+    fn parse(json: &str) -> Result<(Options, GenerateOptions)> {
+        let options: Options = serde_json::from_str(json).map_err(|error| Error::BadOption {
+            option: "options",
+            value: error.to_string(),
+            expected: "an object of known options",
+        })?;
+        let generate = GenerateOptions {
+            max_new_tokens: options.max_new_tokens,
+            sampling: Sampling {
+                temperature: options.temperature,
+                top_k: options.top_k,
+                top_p: options.top_p,
+                min_p: options.min_p,
+                repetition_penalty: options.repetition_penalty,
+                seed: options.seed,
+            },
+            top_logits: options.top_logits,
+            ignore_eos: options.ignore_eos,
+        };
+        Ok((options, generate))
+    }
+}
+
+#[derive(Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+enum Event<'a> {
+    Prefill { done: usize, total: usize },
+    Delta { text: &'a str },
+}
+
+/// The result as JavaScript gets it.
+#[derive(Serialize)]
+struct Written<'a> {
+    text: &'a str,
+    ids: &'a [u32],
+    stop: engine::Stop,
+    prompt_tokens: usize,
+    reused_tokens: usize,
+    top_logits: &'a [(u32, f32)],
+    timings: Timings,
+    decode_steps: u64,
+    decode_counters: model::Counters,
+}
+
+#[wasm_bindgen]
+impl Engine {
+    /// Name, notice, template, configuration, context, memory, hashes.
+    pub fn info(&self) -> Js<JsValue> {
+        plain(&self.info)
+    }
+
+    /// Writes the impression of findings. `on_event` hears `{type: "prefill", done, total}` and
+    /// `{type: "delta", text}`.
+    pub async fn impression(
+        &mut self,
+        findings: String,
+        options_json: String,
+        cancel: &CancelToken,
+        on_event: Function,
+    ) -> Js<JsValue> {
+        let (options, generate) = Options::parse(&options_json).map_err(thrown)?;
+        let request = PromptRequest {
+            findings: &findings,
+            instruction: options.instruction.as_deref(),
+            prior: options.prior.as_deref(),
+        };
+        let cancelled = cancel.0.clone();
+        let mut on = |progress: Progress<'_>| tell(&on_event, progress);
+        let mut watch = Watch { on: &mut on, cancelled: &|| cancelled.get() };
+        let written = self.engine.impression(&request, &generate, &mut watch).await;
+        result(&written.map_err(thrown)?)
+    }
+
+    /// Continues a prompt of ids.
+    pub async fn generate(
+        &mut self,
+        prompt_ids: Vec<u32>,
+        options_json: String,
+        cancel: &CancelToken,
+        on_event: Function,
+    ) -> Js<JsValue> {
+        let (_, generate) = Options::parse(&options_json).map_err(thrown)?;
+        let cancelled = cancel.0.clone();
+        let mut on = |progress: Progress<'_>| tell(&on_event, progress);
+        let mut watch = Watch { on: &mut on, cancelled: &|| cancelled.get() };
+        let written = self.engine.generate(&prompt_ids, &generate, &mut watch).await;
+        result(&written.map_err(thrown)?)
+    }
+
+    /// Device memory and cache positions in use.
+    #[wasm_bindgen(js_name = contextTokens)]
+    pub fn context_tokens(&self) -> u32 {
+        self.engine.executor().context()
+    }
+}
+
+fn tell(on_event: &Function, progress: Progress<'_>) {
+    let event = match progress {
+        Progress::Prefill { done, total } => Event::Prefill { done, total },
+        Progress::Delta(text) => Event::Delta { text },
+    };
+    if let Ok(event) = plain(&event) {
+        // A listener that throws must not end the generation.
+        let _ = on_event.call1(&JsValue::NULL, &event);
+    }
+}
+
+fn result(generation: &Generation) -> Js<JsValue> {
+    plain(&Written {
+        text: &generation.text,
+        ids: &generation.ids,
+        stop: generation.stop,
+        prompt_tokens: generation.prompt_ids.len(),
+        reused_tokens: generation.reused_tokens,
+        top_logits: &generation.top_logits,
+        timings: generation.timings,
+        decode_steps: generation.steady.0,
+        decode_counters: generation.steady.1,
+    })
+}
