@@ -1,0 +1,75 @@
+// Bad models: each a typed error that names what is wrong, through the worker and on the page.
+import assert from 'node:assert/strict';
+
+import { load, open, picture, shown, visit, write } from './lib/browser.js';
+import { defaultFile, serveModel } from './lib/models.js';
+import { test } from './lib/test.js';
+
+const CASES = {
+  'a manifest that is not JSON': ['bad_manifest', /manifest/, (server) => {
+    server.files.set('/bad/manifest.json', Buffer.from('<!doctype html><p>Not found'));
+    return 'bad/manifest.json';
+  }],
+  'a manifest without files': ['bad_manifest', /manifest/, (server) => {
+    server.files.set('/bad/manifest.json', Buffer.from('{"name":"x"}'));
+    return 'bad/manifest.json';
+  }],
+  'a manifest that is not there': ['network', /missing\.json.*404/, () => 'missing.json'],
+  'a file that is not there': ['network', /gone\.gguf.*404/, (server) => {
+    const address = serveModel(server, { 'gone.gguf': Buffer.from('GGUF....') });
+    server.files.delete('/bad/gone.gguf');
+    return address;
+  }],
+  'a file that is not a GGUF': ['not_gguf', /page\.gguf is not a GGUF/, (server) =>
+    serveModel(server, { 'page.gguf': Buffer.from('<!doctype html>'.repeat(1000)) })],
+  'another hash than the manifest’s': ['hash_mismatch', /does not match its manifest/, (server) =>
+    serveModel(server, { 'a.gguf': defaultFile(0) }, (manifest) => (manifest.files[0].sha256 = 'ab'.repeat(32)))],
+  'a file that is shorter than the manifest says': ['truncated', /short\.gguf is truncated: \d+ bytes are expected, 5000000 are there/, (server) => {
+    const address = serveModel(server, { 'short.gguf': defaultFile(0) });
+    server.files.set('/bad/short.gguf', defaultFile(0).subarray(0, 5_000_000));
+    return address;
+  }],
+};
+
+for (const [name, [code, message, prepare]] of Object.entries(CASES)) {
+  test(`${name}: ${code}`, async (t) => {
+    const { page, server } = await open(t);
+    const manifest = prepare(server);
+    await visit(page, server, { model: manifest });
+    const { error } = await load(page, { manifest });
+    assert.equal(error?.code, code, error?.message);
+    assert.match(error.message, message);
+    const onPage = await write(page);
+    assert.equal(onPage.code, code);
+    assert.match(onPage.error, message);
+    if (code === 'hash_mismatch') await picture(page, 'error-hash');
+  });
+}
+
+test('a GGUF that ends in the middle of its tensors: truncated', async (t) => {
+  const { page, server } = await open(t);
+  const whole = defaultFile(0);
+  const manifest = serveModel(server, { 'half.gguf': whole.subarray(0, whole.length >> 1) });
+  await visit(page, server, { model: manifest });
+  const { error } = await load(page, { manifest });
+  assert.ok(['truncated', 'split_mismatch'].includes(error?.code), `${error?.code}: ${error?.message}`);
+});
+
+test('a server that goes away: network, after several tries, and then it works', async (t) => {
+  const { page, server } = await open(t, { server: { cutAfter: 0 } });
+  await visit(page, server, { model: 'none.json' });
+  const { error } = await load(page);
+  assert.equal(error?.code, 'network');
+  assert.match(error.message, /\.gguf could not be fetched/);
+  server.cutAfter = Infinity;
+  assert.equal((await load(page)).error, undefined);
+});
+
+test('an error is shown with its code and goes away with the next try', async (t) => {
+  const { page, server } = await open(t);
+  await visit(page, server);
+  assert.equal((await write(page)).code, 'empty_findings');
+  await page.selectOption('#sample', { index: 1 });
+  await page.click('#generate');
+  assert.equal((await shown(page)).error, null);
+});

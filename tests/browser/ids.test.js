@@ -1,0 +1,36 @@
+// The browser writes what the native program writes.
+import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import { join } from 'node:path';
+
+import { PATIENCE_MS, open, visit } from './lib/browser.js';
+import { drivers, radllama, www } from './lib/paths.js';
+import { test } from './lib/test.js';
+
+const PROMPT = 'The heart is normal in size. There is a small right pleural effusion.';
+const COUNT = 16;
+
+/** The native program's answer, on the driver that Chromium uses. */
+function native(...args) {
+  const env = { ...process.env, VK_ICD_FILENAMES: drivers.swiftshader };
+  const model = join(www, 'weights/manifest.json');
+  const options = { env, encoding: 'utf8', timeout: PATIENCE_MS };
+  return JSON.parse(execFileSync(radllama, [...args, '--model', model, '--json'], options));
+}
+
+test('Chromium gives the same token ids as the native program', async (t) => {
+  const { ids: promptIds } = native('tokenize', '--text', PROMPT);
+  const expected = native('generate', '--prompt-ids', promptIds.join(','), '--max-new-tokens', String(COUNT));
+  const { page, server } = await open(t);
+  await visit(page, server, { model: 'none.json' });
+  const result = await page.evaluate(
+    async ({ promptIds, options }) => {
+      await window.radllama.load('weights/manifest.json');
+      return window.radllama.generate(promptIds, options);
+    },
+    { promptIds, options: { max_new_tokens: COUNT } },
+  );
+  assert.equal(result.prompt_tokens, promptIds.length);
+  assert.equal(result.text, expected.text);
+  assert.deepEqual(result.ids, expected.ids);
+});

@@ -1,0 +1,40 @@
+import { createHash } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+
+import { www } from './paths.js';
+
+/** The default model's manifest and files, as they are served. */
+export function defaultModel() {
+  const manifest = JSON.parse(readFileSync(join(www, 'weights/manifest.json'), 'utf8'));
+  const bytes = manifest.files.reduce((sum, file) => sum + file.bytes, 0);
+  return { manifest, bytes };
+}
+
+/** The SHA-256 of bytes, in hexadecimal. */
+export const sha256 = (bytes) => createHash('sha256').update(bytes).digest('hex');
+
+/**
+ * Puts a model under `/bad/` on a server: the default manifest's fields with other files.
+ * @param {import('./server.js').TestServer} server
+ * @param {Record<string, Buffer>} files
+ * @param {(manifest: object) => void} [change]
+ * @returns {string} the manifest's address
+ */
+export function serveModel(server, files, change = () => {}) {
+  const entries = Object.entries(files);
+  const manifest = {
+    ...defaultModel().manifest,
+    files: entries.map(([name, bytes]) => ({ name, bytes: bytes.length, sha256: sha256(bytes) })),
+  };
+  change(manifest);
+  for (const [name, bytes] of entries) server.files.set(`/bad/${name}`, bytes);
+  server.files.set('/bad/manifest.json', Buffer.from(JSON.stringify(manifest)));
+  return 'bad/manifest.json';
+}
+
+/** One file of the default model. */
+export function defaultFile(index) {
+  const { manifest } = defaultModel();
+  return readFileSync(join(www, 'weights', manifest.files[index].name));
+}

@@ -1,0 +1,48 @@
+import { RadllamaError, throwIfCancelled, typed } from './errors.js';
+
+/**
+ * One file of a model.
+ * @typedef {{ name: string, url: string, bytes: number, sha256: string }} ModelFile
+ */
+
+/**
+ * Fetches a manifest's text. Whether it is a good manifest is for the engine to say.
+ * @param {string} url
+ * @param {AbortSignal} [signal]
+ * @returns {Promise<string>}
+ */
+export async function fetchManifest(url, signal) {
+  let response;
+  try {
+    response = await fetch(url, { signal, cache: 'no-cache' });
+  } catch (error) {
+    throwIfCancelled(signal);
+    throw networkError(url, typed(error).message);
+  }
+  if (!response.ok) throw networkError(url, `the server answered ${response.status}`);
+  return response.text();
+}
+
+/**
+ * The files of a manifest that the engine has accepted, with addresses relative to the manifest's.
+ * @param {string} text
+ * @param {string} url
+ * @returns {ModelFile[]}
+ */
+export function manifestFiles(text, url) {
+  const { files } = JSON.parse(text);
+  return files.map(({ name, bytes, sha256 }) => ({
+    name,
+    url: new URL(name, url).href,
+    bytes,
+    sha256: sha256.toLowerCase(),
+  }));
+}
+
+/** @param {string} url @param {string} reason */
+export function networkError(url, reason) {
+  return new RadllamaError(
+    'network',
+    `${url} could not be fetched: ${reason}; check the connection and try again`,
+  );
+}

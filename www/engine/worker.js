@@ -1,0 +1,254 @@
+/**
+ * The worker that owns the engine: the wasm module, the GPU device, the model and its cache.
+ * client.js talks to it in messages:
+ *
+ *   → { id, method, args }            ← { id, event }*  then  { id, result } or { id, error }
+ *   → { id, cancel: true }
+ *
+ * An error crosses as `{ code, message, fatal }`; `fatal` means that this worker is of no more use.
+ */
+import init, { CancelToken, Gpu, ModelLoader } from '../pkg/radllama.js';
+import { deleteAll, deleteEntry, evictOthers, openEntry, storedBytes } from './cache.js';
+import { PieceStream } from './download.js';
+import { RadllamaError, throwIfCancelled, typed } from './errors.js';
+import { requestSubgroups } from './gpu-features.js';
+import { fetchManifest, manifestFiles } from './manifest.js';
+
+/** Bytes handed to the engine between two waits for the GPU queue. */
+const FLUSH_BYTES = 32 * 1024 * 1024;
+/** Progress is told at most this often. */
+const PROGRESS_MS = 50;
+
+// What a push may fail with that other bytes would not mend.
+const NOT_THE_BYTES = new Set(['device_lost', 'device_refused', 'internal', 'limit_too_small', 'out_of_memory']);
+
+let wasm; // the promise of the module's exports, memory among them
+let device = null; // { gpu, tested, pipelines: { done, total }, onTested }
+let engine = null;
+
+const methods = { load, impression, generate, info, probe, deleteStored };
+// One at a time: they share the engine.
+const queued = new Set(['load', 'impression', 'generate', 'info']);
+let tail = Promise.resolve();
+const calls = new Map();
+
+self.onmessage = async ({ data: { id, method, args, cancel } }) => {
+  if (cancel) return calls.get(id)?.abort();
+  const control = new AbortController();
+  calls.set(id, control);
+  const { signal } = control;
+  const report = (event) => self.postMessage({ id, event });
+  const start = () => (throwIfCancelled(signal), methods[method](args, { signal, report }));
+  try {
+    const running = queued.has(method) ? tail.then(start) : start();
+    if (queued.has(method)) tail = Promise.resolve(running).catch(() => {});
+    self.postMessage({ id, result: await running });
+  } catch (thrown) {
+    const { code, message } = typed(thrown);
+    if (code === 'device_lost') forgetDevice();
+    // After a trap the module's memory is in no known state.
+    const fatal = thrown instanceof WebAssembly.RuntimeError;
+    self.postMessage({ id, error: { code, message, fatal } });
+  } finally {
+    calls.delete(id);
+  }
+};
+
+/**
+ * Loads a model: opens the GPU, and while its pipelines are built and proved, brings the files from
+ * the cache or the network to it.
+ * @param {{ manifestUrl: string, contextTokens?: number, cache?: boolean }} args
+ */
+async function load({ manifestUrl, contextTokens, cache = true }, { signal, report }) {
+  engine?.free();
+  engine = null;
+  report({ type: 'progress', phase: 'start' });
+  const { memory } = await (wasm ??= init());
+  const { gpu } = await openDevice();
+  throwIfCancelled(signal);
+  const manifest = await fetchManifest(manifestUrl, signal);
+
+  const started = performance.now();
+  const attempt = () => tryLoad({ gpu, manifest, manifestUrl, contextTokens, cache }, { signal, report });
+  let loaded = await attempt();
+  // The cache held what it should not and has lost it now, so the file comes from the network. One
+  // such round a file at most: what is fetched and still wrong is an error.
+  while (loaded.spoiled) loaded = await attempt();
+  engine = loaded.engine;
+  return {
+    ...info(),
+    load: {
+      ...loaded.bytes,
+      loadMs: performance.now() - started,
+      wasmBytes: memory.buffer.byteLength, // wasm memory never shrinks: this is its peak
+    },
+  };
+}
+
+/**
+ * One try at a load. A file that the engine refuses loses its cache entry; `{ spoiled: true }` means
+ * that the entry was there before, so that fetching the file anew may help.
+ */
+async function tryLoad({ gpu, manifest, manifestUrl, contextTokens, cache }, { signal, report }) {
+  const loader = new ModelLoader(gpu, manifest, contextTokens);
+  const files = manifestFiles(manifest, manifestUrl);
+  const entries = await openEntries(files, cache);
+  const stream = new PieceStream(files, entries, { signal, onProgress: () => progress.tell() });
+  const wasStored = entries.map((entry) => entry?.begun ?? false);
+  const totalBytes = files.reduce((sum, { bytes }) => sum + bytes, 0);
+  const transfer = () => ({
+    totalBytes,
+    cachedBytes: stream.cachedBytes,
+    networkBytes: stream.networkBytes,
+    loadedBytes: stream.cachedBytes + stream.networkBytes,
+  });
+  let pushedBytes = 0;
+  const progress = throttled(() => {
+    const phase = pushedBytes === totalBytes ? 'prepare' : 'load';
+    report({ type: 'progress', phase, ...transfer(), pushedBytes, pipelines: device?.pipelines });
+  });
+  let selfTestFailure = null;
+  device.tested.catch((error) => (selfTestFailure = error));
+  device.onTested = progress.tell;
+
+  let owned = true;
+  let refused = null; // { file, error }
+  try {
+    progress.now();
+    let unflushed = 0;
+    for await (const { file, bytes } of stream) {
+      if (selfTestFailure) throw selfTestFailure;
+      try {
+        loader.push(file, bytes);
+      } catch (error) {
+        if (!NOT_THE_BYTES.has(typed(error).code)) refused = { file, error };
+        throw error;
+      }
+      pushedBytes += bytes.length;
+      unflushed += bytes.length;
+      if (unflushed >= FLUSH_BYTES) {
+        unflushed = 0;
+        await loader.flush();
+      }
+      progress.tell();
+      await macrotask(); // lets a cancel message in
+    }
+    await loader.flush();
+    progress.now();
+    await device.tested;
+    throwIfCancelled(signal);
+    owned = false; // from here the engine owns what the loader held
+    return { engine: await loader.finish(), bytes: transfer() };
+  } catch (error) {
+    if (owned && !(error instanceof WebAssembly.RuntimeError)) loader.free();
+    if (!refused) throw error;
+  } finally {
+    device.onTested = () => {};
+    for (const entry of entries) entry?.close();
+  }
+  await deleteEntry(files[refused.file].sha256);
+  if (wasStored[refused.file]) return { spoiled: true };
+  throw refused.error;
+}
+
+async function openEntries(files, cache) {
+  if (!cache) return files.map(() => null);
+  const open = () => Promise.all(files.map(({ sha256, bytes }) => openEntry(sha256, bytes)));
+  const entries = await open();
+  if (!entries.includes(null)) return entries;
+  // No room for all of it, perhaps because of models used before.
+  for (const entry of entries) entry?.close();
+  await evictOthers(files.map(({ sha256 }) => sha256));
+  return open();
+}
+
+async function openDevice() {
+  if (device) return device;
+  if (!navigator.gpu) {
+    throw new RadllamaError('no_adapter', `no GPU adapter was found; ${missingHint()}`);
+  }
+  const gpu = await Gpu.open();
+  device = { gpu, pipelines: { done: 0, total: 0 }, onTested: () => {} };
+  const mine = device;
+  device.tested = gpu.selfTest((done, total) => {
+    mine.pipelines = { done, total };
+    mine.onTested();
+  });
+  // A device that failed its test is not kept: the next load asks for a new one.
+  device.tested.catch(() => device === mine && forgetDevice());
+  return device;
+}
+
+function missingHint() {
+  return self.isSecureContext
+    ? 'this browser has no WebGPU in workers: use a current Chrome, Edge, Safari or Firefox'
+    : 'WebGPU needs a secure page: open it over https or on localhost';
+}
+
+function forgetDevice() {
+  engine?.free();
+  engine = null;
+  device = null; // not freed: a test of it may still be running
+}
+
+/** @param {{ findings: string, options?: object }} args */
+function impression({ findings, options }, context) {
+  return run(options, context, (...rest) => loaded().impression(findings, ...rest));
+}
+
+/** @param {{ promptIds: ArrayLike<number>, options?: object }} args */
+function generate({ promptIds, options }, context) {
+  return run(options, context, (...rest) => loaded().generate(Uint32Array.from(promptIds), ...rest));
+}
+
+async function run(options, { signal, report }, start) {
+  const token = new CancelToken();
+  signal.addEventListener('abort', () => token.cancel());
+  return start(JSON.stringify(options ?? {}), token, report);
+}
+
+function loaded() {
+  if (!engine) throw new RadllamaError('internal', 'no model is loaded');
+  return engine;
+}
+
+function info() {
+  return { gpu: device.gpu.info(), model: loaded().info() };
+}
+
+/**
+ * What the manifest says and how much of the model is stored, without loading anything.
+ * @param {{ manifestUrl: string }} args
+ */
+async function probe({ manifestUrl }, { signal }) {
+  const text = await fetchManifest(manifestUrl, signal);
+  const { name, notice } = JSON.parse(text);
+  const files = manifestFiles(text, manifestUrl);
+  const stored = await Promise.all(files.map(({ sha256, bytes }) => storedBytes(sha256, bytes)));
+  const sum = (numbers) => numbers.reduce((a, b) => a + b, 0);
+  return { name, notice, totalBytes: sum(files.map(({ bytes }) => bytes)), storedBytes: sum(stored) };
+}
+
+/** Removes all stored models. */
+async function deleteStored() {
+  await deleteAll();
+}
+
+function throttled(report) {
+  let last = -Infinity;
+  const now = () => ((last = performance.now()), report());
+  return { now, tell: () => performance.now() - last >= PROGRESS_MS && now() };
+}
+
+const { port1, port2 } = new MessageChannel();
+const waiting = [];
+port1.onmessage = () => waiting.shift()();
+/** Lets the event loop turn once; a timer would cost 4 ms. */
+function macrotask() {
+  return new Promise((resolve) => {
+    waiting.push(resolve);
+    port2.postMessage(null);
+  });
+}
+
+requestSubgroups();

@@ -1,0 +1,53 @@
+//! The static page: www/, the package and the weights in one directory that any web server can
+//! serve.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+
+use crate::shell;
+
+/// Where the page is assembled.
+pub(crate) fn root() -> PathBuf {
+    shell::target().join("www")
+}
+
+/// Assembles the page and returns its directory. The package in pkg/ is left as it is.
+pub(crate) fn assemble() -> Result<PathBuf> {
+    let page = root();
+    for dir in ["app", "engine", "widget", "weights"] {
+        let stale = page.join(dir);
+        if stale.exists() {
+            std::fs::remove_dir_all(&stale)?;
+        }
+    }
+    place(&shell::root().join("www"), &page)?;
+    place(&shell::root().join("weights"), &page.join("weights"))?;
+    Ok(page)
+}
+
+/// Copies a directory. Files are hard-linked where the file system can, as weights are large; a
+/// linked file is replaced, never written through, so the source is safe.
+fn place(from: &Path, to: &Path) -> Result<()> {
+    std::fs::create_dir_all(to)?;
+    let entries =
+        std::fs::read_dir(from).with_context(|| format!("{} is missing", from.display()))?;
+    for entry in entries {
+        let (source, dest) = {
+            let entry = entry?;
+            (entry.path(), to.join(entry.file_name()))
+        };
+        if source.is_dir() {
+            place(&source, &dest)?;
+            continue;
+        }
+        if dest.exists() {
+            std::fs::remove_file(&dest)?;
+        }
+        if std::fs::hard_link(&source, &dest).is_err() {
+            std::fs::copy(&source, &dest)
+                .with_context(|| format!("copying {}", source.display()))?;
+        }
+    }
+    Ok(())
+}
