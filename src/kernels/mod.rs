@@ -75,11 +75,6 @@ pub struct Args<'a> {
     pub outputs: Vec<&'a mut [u32]>,
 }
 
-impl Args<'_> {
-    fn f32(&self, input: usize) -> &[f32] {
-        bytemuck::cast_slice(self.inputs[input])
-    }
-}
 
 /// A kernel with all that is fixed when the plan is built.
 #[derive(Debug, Clone, Copy, PartialEq)]
