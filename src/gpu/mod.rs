@@ -14,4 +14,4 @@ pub use buffers::GpuStore;
 pub use device::{Gpu, Options, Tier};
 pub use executor::GpuExecutor;
 pub use pipeline::Pipeline;
-pub use prove::{Check, Kernels, check, variants};
+pub use prove::{Check, Kernels, check, repeat, variants};

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Gpu, Pipeline, Tier};
+use super::{Gpu, GpuStore, Pipeline, Tier};
 use crate::error::{Error, Result};
 use crate::kernels::cases::{Case, Extent, cases};
 use crate::kernels::{Call, Permutation, Variant, permutations};
@@ -137,13 +137,14 @@ pub async fn check(
     })
 }
 
-/// The buffers of a case after the device ran it.
-async fn run_case(
-    gpu: &Gpu,
-    pipeline: &Pipeline,
-    case: &Case,
-    variant: Variant,
-) -> Result<Vec<Vec<u32>>> {
+/// A case on the device, ready to run.
+struct Prepared {
+    buffers: Vec<wgpu::Buffer>,
+    bind_group: wgpu::BindGroup,
+    grid: [u32; 3],
+}
+
+fn prepare(gpu: &Gpu, pipeline: &Pipeline, case: &Case, variant: Variant) -> Result<Prepared> {
     let buffers: Vec<wgpu::Buffer> = case
         .before
         .iter()
@@ -164,25 +165,61 @@ async fn run_case(
     };
     let bind_group =
         gpu.bind_group(pipeline, &buffers.iter().collect::<Vec<_>>(), params, &steps);
-    let mut encoder = gpu.device.create_command_encoder(&Default::default());
-    {
+    Ok(Prepared { buffers, bind_group, grid: case.call.grid(&case.step, variant) })
+}
+
+impl Prepared {
+    fn encode(&self, gpu: &Gpu, pipeline: &Pipeline, times: u32) -> wgpu::CommandEncoder {
+        let mut encoder = gpu.device.create_command_encoder(&Default::default());
         let mut pass = encoder.begin_compute_pass(&Default::default());
         pass.set_pipeline(&pipeline.pipeline);
-        pass.set_bind_group(0, &bind_group, &[0]);
-        let [x, y, z] = case.call.grid(&case.step, variant);
-        pass.dispatch_workgroups(x, y, z);
+        pass.set_bind_group(0, &self.bind_group, &[0]);
+        let [x, y, z] = self.grid;
+        for _ in 0..times {
+            pass.dispatch_workgroups(x, y, z);
+        }
+        drop(pass);
+        encoder
     }
+}
+
+/// Runs a case `times` times in one submit and waits for the end: for benchmarks, which time it from
+/// outside.
+pub async fn repeat(
+    gpu: &Gpu,
+    pipeline: &Pipeline,
+    case: &Case,
+    variant: Variant,
+) -> Result<impl AsyncFnMut(u32) -> Result<()> + use<>> {
+    let (gpu, pipeline) = (gpu.clone(), pipeline.clone());
+    let prepared = prepare(&gpu, &pipeline, case, variant)?;
+    Ok(async move |times: u32| {
+        let encoder = prepared.encode(&gpu, &pipeline, times);
+        gpu.queue.submit([encoder.finish()]);
+        GpuStore::flush(&gpu).await
+    })
+}
+
+/// The buffers of a case after the device ran it.
+async fn run_case(
+    gpu: &Gpu,
+    pipeline: &Pipeline,
+    case: &Case,
+    variant: Variant,
+) -> Result<Vec<Vec<u32>>> {
+    let prepared = prepare(gpu, pipeline, case, variant)?;
+    let mut encoder = prepared.encode(gpu, pipeline, 1);
     let total: usize = case.before.iter().map(Vec::len).sum();
     let staging = gpu.staging(4 * total as u64);
     let mut at = 0;
-    for (buffer, words) in buffers.iter().zip(&case.before) {
+    for (buffer, words) in prepared.buffers.iter().zip(&case.before) {
         let bytes = 4 * words.len() as u64;
         encoder.copy_buffer_to_buffer(buffer, 0, &staging, at, bytes);
         at += bytes;
     }
     gpu.queue.submit([encoder.finish()]);
     let mut words = gpu.read(&staging, total).await?;
-    let mut after = Vec::with_capacity(buffers.len());
+    let mut after = Vec::with_capacity(case.before.len());
     for before in &case.before {
         let rest = words.split_off(before.len());
         after.push(words);
@@ -190,4 +227,3 @@ async fn run_case(
     }
     Ok(after)
 }
-

@@ -197,6 +197,13 @@ impl Random {
     }
 }
 
+/// One matrix product over random weights, of any size: for benchmarks.
+pub fn product_case(permutation: &Permutation, rows: u32, cols: u32, tokens: u32) -> Case {
+    let format = permutation.format.unwrap_or(Format::F32);
+    let epilogue = permutation.epilogue.unwrap_or(Epilogue::Store);
+    product(permutation.kernel, format, epilogue, rows, cols, tokens, &mut Random(1))
+}
+
 fn canaried(mut words: Vec<u32>) -> Vec<u32> {
     words.extend([CANARY; CANARIES]);
     words
