@@ -14,6 +14,8 @@ pub mod gpu;
 pub mod kernels;
 pub mod manifest;
 pub mod model;
+#[cfg(feature = "native")]
+pub mod native;
 pub mod prompt;
 pub mod quant;
 pub mod sampler;

@@ -1,0 +1,135 @@
+//! Arguments that several subcommands share, and where text and models come from.
+
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use clap::{Args, ValueEnum};
+use radllama::engine::GenerateOptions;
+use radllama::native::ModelFiles;
+use radllama::sampler::Sampling;
+use radllama::{Error, Result};
+
+/// What runs the model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Backend {
+    /// The best adapter: Vulkan, Metal or DX12.
+    Gpu,
+    /// The kernels' CPU twins: slow, the measure of the GPU's.
+    Cpu,
+}
+
+/// Which model, where, how long a context.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct ModelArgs {
+    /// A GGUF file, the first file of a split, or a manifest. Without it weights/manifest.json is looked
+    /// for in the folders of the program, of the caller and above both, then where it was built.
+    #[arg(long, value_name = "PATH")]
+    pub(crate) model: Option<PathBuf>,
+    /// Context in tokens; usually the smaller of the model's own and 1024.
+    #[arg(long, value_name = "N")]
+    pub(crate) context: Option<u32>,
+    /// What runs the model.
+    #[arg(long, value_enum, default_value_t = Backend::Gpu)]
+    pub(crate) backend: Backend,
+}
+
+impl ModelArgs {
+    /// Opens the model, or the default.
+    pub(crate) fn open(&self) -> Result<ModelFiles> {
+        match &self.model {
+            Some(path) => ModelFiles::open(path),
+            None => ModelFiles::open(&default_model()?),
+        }
+    }
+}
+
+/// The default model's manifest: in `weights/` beside the program or above it (a build in the
+/// repository, an unpacked release), of the current folder or above it, or where this was built.
+pub(crate) fn default_model() -> Result<PathBuf> {
+    let program = std::env::current_exe().ok().and_then(|path| path.canonicalize().ok());
+    let here = std::env::current_dir().ok();
+    let built = Path::new(env!("CARGO_MANIFEST_DIR"));
+    program
+        .iter()
+        .flat_map(|path| path.ancestors().skip(1))
+        .chain(here.iter().flat_map(|path| path.ancestors()))
+        .chain([built])
+        .map(|folder| folder.join("weights/manifest.json"))
+        .find(|path| path.is_file())
+        .ok_or_else(|| Error::Io {
+            path: "weights/manifest.json".into(),
+            reason: "no default model was found; pass one with --model PATH".into(),
+        })
+}
+
+/// How to choose tokens, and how many.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct SamplingArgs {
+    /// Most tokens to write.
+    #[arg(long, value_name = "N", default_value_t = 128)]
+    pub(crate) max_new_tokens: u32,
+    /// 0 always takes the likeliest token.
+    #[arg(long, value_name = "T", default_value_t = 0.0, allow_negative_numbers = true)]
+    temperature: f32,
+    /// Choose among the N likeliest tokens; 0: among all.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    top_k: u32,
+    /// Choose among the likeliest tokens that together reach this probability.
+    #[arg(long, value_name = "P", default_value_t = 1.0, allow_negative_numbers = true)]
+    top_p: f32,
+    /// Drop tokens less likely than P times the likeliest.
+    #[arg(long, value_name = "P", default_value_t = 0.0, allow_negative_numbers = true)]
+    min_p: f32,
+    /// Makes tokens that already occurred less likely; 1: no change.
+    #[arg(long, value_name = "R", default_value_t = 1.0, allow_negative_numbers = true)]
+    repetition_penalty: f32,
+    /// The same seed gives the same text.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    seed: u64,
+}
+
+impl SamplingArgs {
+    /// As the engine wants it.
+    pub(crate) fn options(&self) -> GenerateOptions {
+        GenerateOptions {
+            max_new_tokens: self.max_new_tokens,
+            sampling: Sampling {
+                temperature: self.temperature,
+                top_k: self.top_k,
+                top_p: self.top_p,
+                min_p: self.min_p,
+                repetition_penalty: self.repetition_penalty,
+                seed: self.seed,
+            },
+            ..GenerateOptions::default()
+        }
+    }
+}
+
+/// The text of an argument; `-` is stdin.
+pub(crate) fn text_or_stdin(text: &str) -> Result<String> {
+    if text == "-" { read_text(Path::new("-")) } else { Ok(text.to_owned()) }
+}
+
+/// The text of a file; `-` is stdin.
+///
+/// # Errors
+/// [`Error::Io`]; [`Error::BadText`] for what is not UTF-8, naming the place and not the text.
+pub(crate) fn read_text(path: &Path) -> Result<String> {
+    let mut bytes = Vec::new();
+    let read = if path == Path::new("-") {
+        std::io::stdin().lock().read_to_end(&mut bytes).map(drop)
+    } else {
+        std::fs::read(path).map(|read| bytes = read)
+    };
+    read.map_err(|error| io_error(path, &error))?;
+    String::from_utf8(bytes).map_err(|error| Error::BadText {
+        what: format!("is not UTF-8 at byte {}", error.utf8_error().valid_up_to() + 1),
+    })
+}
+
+/// An error of the file system as ours.
+pub(crate) fn io_error(path: &Path, error: &std::io::Error) -> Error {
+    let path = if path == Path::new("-") { Path::new("stdin") } else { path };
+    Error::Io { path: path.display().to_string(), reason: error.to_string() }
+}

@@ -1,0 +1,202 @@
+//! `radllama convert`: llama2.c checkpoints and GGUF files into GGUF files of another type or split.
+
+use std::fs::File;
+use std::io::BufWriter;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::ValueEnum;
+use radllama::convert::{Options, Report, Vocabulary, llama2c, requantize};
+use radllama::gguf::TensorType;
+use radllama::native::ModelFiles;
+use radllama::{Error, Result};
+use serde_json::json;
+
+use super::args::io_error;
+use super::output;
+
+/// Convert a model to GGUF, requantize it, split it anew.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// What the input is.
+    #[arg(long, value_enum, default_value_t = From::Gguf)]
+    from: From,
+    /// A GGUF file, the first file of a split, a manifest, or a llama2.c checkpoint.
+    #[arg(long, value_name = "FILE")]
+    input: PathBuf,
+    /// The tokenizer.json of a llama2.c checkpoint.
+    #[arg(long, value_name = "FILE", required_if_eq("from", "llama2c"))]
+    tokenizer: Option<PathBuf>,
+    /// The type of the matrices.
+    #[arg(long, value_enum, default_value_t = To::Same)]
+    to: To,
+    /// Another type for the embedding and the output matrix.
+    #[arg(long, value_enum)]
+    embedding: Option<To>,
+    /// Split into files of at most so many bytes.
+    #[arg(long, value_name = "BYTES")]
+    split_bytes: Option<u64>,
+    /// Metadata that tells where the model comes from, kept as radllama.KEY. May be repeated.
+    #[arg(long, value_name = "KEY=VALUE", value_parser = key_value)]
+    provenance: Vec<(String, String)>,
+    /// Folder and stem of the new files: DIR/NAME gives DIR/NAME.gguf, or DIR/NAME-00001-of-0000N.gguf.
+    #[arg(long, value_name = "DIR/NAME")]
+    output: PathBuf,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum From {
+    Gguf,
+    Llama2c,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum To {
+    /// As in the source.
+    Same,
+    F32,
+    F16,
+    #[value(name = "q8_0")]
+    Q8_0,
+    #[value(name = "q4_0")]
+    Q4_0,
+    #[value(name = "q4_1")]
+    Q4_1,
+}
+
+impl To {
+    fn ty(self) -> Option<TensorType> {
+        match self {
+            To::Same => None,
+            To::F32 => Some(TensorType::F32),
+            To::F16 => Some(TensorType::F16),
+            To::Q8_0 => Some(TensorType::Q8_0),
+            To::Q4_0 => Some(TensorType::Q4_0),
+            To::Q4_1 => Some(TensorType::Q4_1),
+        }
+    }
+}
+
+fn key_value(text: &str) -> std::result::Result<(String, String), String> {
+    let (key, value) = text.split_once('=').ok_or("write KEY=VALUE")?;
+    Ok((key.to_owned(), value.to_owned()))
+}
+
+pub(crate) fn run(args: &Args, json: bool) -> Result<ExitCode> {
+    let name = args.output.file_name().map(|name| name.to_string_lossy().into_owned());
+    let name = name.ok_or_else(|| Error::BadOption {
+        option: "output",
+        value: args.output.display().to_string(),
+        expected: "a folder and a name",
+    })?;
+    let options = Options {
+        name: name.strip_suffix(".gguf").unwrap_or(&name).to_owned(),
+        target: args.to.ty(),
+        embedding: args.embedding.and_then(To::ty),
+        max_part_bytes: args.split_bytes,
+        provenance: args.provenance.clone(),
+    };
+    let folder = args.output.parent().unwrap_or(Path::new("")).to_owned();
+    if !folder.as_os_str().is_empty() {
+        std::fs::create_dir_all(&folder).map_err(|error| io_error(&folder, &error))?;
+    }
+    let spinner = output::spinner("converting");
+    // Complete files only get their names, so that a failure leaves nothing that looks like a model
+    // and the source may be replaced.
+    let partial = |name: &str| folder.join(format!("{name}.partial"));
+    let mut opened = Vec::new();
+    let mut open = |name: &str| {
+        spinner.set_message(format!("writing {name}"));
+        let path = partial(name);
+        let file = File::create(&path).map_err(|error| io_error(&path, &error))?;
+        opened.push(path);
+        Ok(BufWriter::with_capacity(1 << 20, file))
+    };
+    let done = match args.from {
+        From::Gguf => from_gguf(&args.input, &options, &mut open),
+        From::Llama2c => from_llama2c(args, &options, &mut open),
+    };
+    spinner.finish_and_clear();
+    let report = match done {
+        Ok(report) => report,
+        Err(error) => {
+            for path in opened {
+                // What remains is harmless; the error is what matters.
+                let _ = std::fs::remove_file(path);
+            }
+            return Err(error);
+        }
+    };
+    for part in &report.parts {
+        let path = folder.join(&part.name);
+        std::fs::rename(partial(&part.name), &path).map_err(|error| io_error(&path, &error))?;
+    }
+    if json { print_json(&report)? } else { print(&report)? }
+    Ok(ExitCode::SUCCESS)
+}
+
+type Open<'a> = dyn FnMut(&str) -> Result<BufWriter<File>> + 'a;
+
+fn from_gguf(input: &Path, options: &Options, open: &mut Open<'_>) -> Result<Report> {
+    let model = ModelFiles::open(input)?;
+    let paths: Vec<&Path> = model.files().map(|(path, _)| path).collect();
+    let names: Vec<String> = paths
+        .iter()
+        .map(|path| path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned())
+        .collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let mut files = paths
+        .iter()
+        .map(|path| File::open(path).map_err(|error| io_error(path, &error)))
+        .collect::<Result<Vec<_>>>()?;
+    requantize(&mut files, &names, options, &mut |name| open(name))
+}
+
+fn from_llama2c(args: &Args, options: &Options, open: &mut Open<'_>) -> Result<Report> {
+    let tokenizer = args.tokenizer.as_deref().unwrap_or(Path::new(""));
+    let json = std::fs::read(tokenizer).map_err(|error| io_error(tokenizer, &error))?;
+    let vocabulary = Vocabulary::from_tokenizer_json(&json)?;
+    let mut source = File::open(&args.input).map_err(|error| io_error(&args.input, &error))?;
+    let name = args.input.file_name().unwrap_or(args.input.as_os_str()).to_string_lossy();
+    llama2c(&mut source, &name, &vocabulary, options, &mut |name| open(name))
+}
+
+fn print_json(report: &Report) -> Result<()> {
+    let parts = report.parts.iter().map(|part| {
+        json!({ "path": part.name, "bytes": part.bytes, "sha256": part.sha256 })
+    });
+    let tensors = report.tensors.iter().map(|tensor| {
+        json!({
+            "name": tensor.name,
+            "from": tensor.from.name(),
+            "to": tensor.to.name(),
+            "rmse": tensor.error.rmse(),
+            "max_abs": tensor.error.max_abs,
+        })
+    });
+    output::object(&json!({
+        "parts": parts.collect::<Vec<_>>(),
+        "tensors": tensors.collect::<Vec<_>>(),
+    }))
+}
+
+fn print(report: &Report) -> Result<()> {
+    output::line(&format!(
+        "{:<28}{:>6}   {:<6}{:>12}{:>12}",
+        "tensor", "from", "to", "rmse", "max error"
+    ))?;
+    for tensor in &report.tensors {
+        output::line(&format!(
+            "{:<28}{:>6} → {:<6}{:>12.3e}{:>12.3e}",
+            tensor.name,
+            tensor.from.name(),
+            tensor.to.name(),
+            tensor.error.rmse(),
+            tensor.error.max_abs
+        ))?;
+    }
+    for part in &report.parts {
+        output::line(&format!("{}  {}  {}", part.sha256, part.name, output::size(part.bytes)))?;
+    }
+    Ok(())
+}
