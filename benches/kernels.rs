@@ -2,14 +2,15 @@
 //! dispatch, weights and floating-point operations a second. The variants take turns, so that ratios
 //! hold on a machine whose speed drifts.
 //!
-//! `cargo bench --bench kernels -- [smollm2|llama2-7b] [matvec|matmul] [q4|q8|f16|f32] [rounds]`
+//! `cargo bench --bench kernels -- [smollm2|llama2-7b] [matvec|matmul] [q4|q8|f16|f32] [rounds]`, or
+//! `… -- others` for all other kernels on the sizes of the tests.
 #![allow(clippy::print_stdout, clippy::unwrap_used, missing_docs)]
 
 use std::time::Instant;
 
 use radllama::gpu::{self, Gpu};
-use radllama::kernels::cases::product_case;
-use radllama::kernels::{Epilogue, permutations};
+use radllama::kernels::cases::{Extent, cases, product_case};
+use radllama::kernels::{Epilogue, HEAD_DIMS, permutations};
 
 /// Rows, columns, epilogue, how often in a layer.
 type Shape = (&'static str, u32, u32, Epilogue);
@@ -38,6 +39,10 @@ fn main() {
     pollster::block_on(async {
         let gpu = Gpu::open(Default::default()).await.unwrap();
         println!("{} ({})", gpu.name(), gpu.driver());
+        if has("others") {
+            others(&gpu).await;
+            return;
+        }
         for (kernel, _) in kernels.into_iter().filter(|(_, wanted)| *wanted) {
             for (name, rows, cols, epilogue) in shapes {
                 let tokens = if kernel == "matvec" { 1 } else { 128 };
@@ -45,7 +50,7 @@ fn main() {
                     continue; // only the last token goes through it
                 }
                 let mut runs = Vec::new();
-                for permutation in permutations().into_iter().filter(|p| {
+                for permutation in permutations(&HEAD_DIMS).into_iter().filter(|p| {
                     p.kernel == kernel
                         && p.epilogue == Some(*epilogue)
                         && p.format.map(|f| f.name()) == Some(format)
@@ -86,4 +91,24 @@ fn main() {
             }
         }
     });
+}
+
+/// A time a dispatch for each case of the kernels that are no matrix products.
+async fn others(gpu: &Gpu) {
+    for permutation in permutations(&HEAD_DIMS) {
+        if matches!(permutation.kernel, "matvec" | "matmul") || !gpu.can_run(permutation.variant) {
+            continue;
+        }
+        let pipeline = gpu.pipeline(&permutation).await.unwrap();
+        for case in cases(&permutation, Extent::Full) {
+            let mut run = gpu::repeat(gpu, &pipeline, &case, permutation.variant).await.unwrap();
+            let mut best = f64::INFINITY;
+            for _ in 0..5 {
+                let start = Instant::now();
+                run(50).await.unwrap();
+                best = best.min(start.elapsed().as_secs_f64() / 50.0);
+            }
+            println!("{:20} {:30} {:9.1} µs", permutation.name(), case.name, best * 1e6);
+        }
+    }
 }

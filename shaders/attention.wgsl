@@ -14,126 +14,158 @@ struct Params {
 @group(0) @binding(4) var<uniform> params: Params;
 @group(0) @binding(5) var<uniform> step: Step;
 
-const MAX_QUADS: u32 = 32u; // config::MAX_HEAD_DIM / 4
 const LOWEST: f32 = -3.0e38; // below every score, and finite: WGSL need not have infinities
 
 #if serial
+// A thread walks all keys of one query of a head that the workgroup shares, so that all of them read
+// the same key and value at the same time. A single query is shared out instead: every thread walks
+// each THREADS-th key, and the shares are put together at the end.
 const THREADS: u32 = 8u; // attention::SERIAL_THREADS
+var<workgroup> share_most: array<f32, THREADS>;
+var<workgroup> share_total: array<f32, THREADS>;
+var<workgroup> share_sums: array<vec4<f32>, QUADS * THREADS>; // [quad][thread]
 
-// A thread walks all keys of one query. The threads of a workgroup share the head, so every one of
-// them reads the same key and value at the same time.
 @compute @workgroup_size(THREADS)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
-    let quads = params.head_dim / 4u;
     let head = group.y;
-    let kv_quads = params.kv_heads * quads;
-    let kv = head / (params.heads / params.kv_heads) * quads;
-    let token = group.x * THREADS + thread;
+    let kv_quads = params.kv_heads * QUADS;
+    let kv = head / (params.heads / params.kv_heads) * QUADS;
+    let single = step.tokens == 1u;
+    let token = select(group.x * THREADS + thread, 0u, single);
     let read_token = min(token, step.tokens - 1u);
-    let query = read_token * (params.heads * quads + 2u * kv_quads) + head * quads;
+    let query = read_token * (params.heads * QUADS + 2u * kv_quads) + head * QUADS;
     let last = step.position + read_token;
-    let last_of_group = step.position + min(group.x * THREADS + THREADS, step.tokens) - 1u;
-    var sums: array<vec4<f32>, MAX_QUADS>;
-    var q: array<vec4<f32>, MAX_QUADS>;
-    for (var i = 0u; i < quads; i++) {
-        q[i] = qkv[query + i] * params.scale;
-    }
+    let last_of_group = step.position + min((group.x + 1u) * THREADS, step.tokens) - 1u;
+    let first = select(0u, thread, single);
+    let stride = select(1u, THREADS, single);
+#repeat QUADS
+    let q$i = qkv[query + $iu] * params.scale;
+    var sum$i = vec4<f32>();
+#end
     var most = LOWEST;
     var total = 0.0;
-    for (var key = 0u; key <= last_of_group; key++) {
-        let at = key * kv_quads + kv;
+    for (var walked = 0u; walked <= last_of_group; walked += stride) {
+        let key = walked + first;
+        let at = min(key, last_of_group) * kv_quads + kv;
         var parts = vec4<f32>();
-        for (var i = 0u; i < quads; i++) {
-            parts = fma(q[i], k_cache[at + i], parts);
-        }
-        let score = select(LOWEST, dot(parts, vec4<f32>(1.0)), key <= last);
+#repeat QUADS
+        parts = fma(q$i, k_cache[at + $iu], parts);
+#end
+        let visible = key <= last;
+        let score = select(LOWEST, dot(parts, vec4<f32>(1.0)), visible);
         let more = max(most, score);
         let shrink = exp(most - more);
-        // Key 0 is always visible, so `more` is a real score and a hidden key weighs nothing.
-        let weight = exp(score - more);
+        let weight = select(0.0, exp(score - more), visible);
         most = more;
         total = total * shrink + weight;
-        for (var i = 0u; i < quads; i++) {
-            sums[i] = fma(vec4<f32>(weight), v_cache[at + i], sums[i] * shrink);
-        }
+#repeat QUADS
+        sum$i = fma(vec4<f32>(weight), v_cache[at + $iu], sum$i * shrink);
+#end
     }
-    if token < step.tokens {
-        let at = (token * params.heads + head) * quads;
-        for (var i = 0u; i < quads; i++) {
-            out[at + i] = sums[i] / total;
+    if single {
+        share_most[thread] = most;
+        share_total[thread] = total;
+#repeat QUADS
+        share_sums[$iu * THREADS + thread] = sum$i;
+#end
+        workgroupBarrier();
+        var all_most = LOWEST;
+        for (var i = 0u; i < THREADS; i++) {
+            all_most = max(all_most, share_most[i]);
         }
+        var all_total = 0.0;
+        for (var i = 0u; i < THREADS; i++) {
+            all_total += share_total[i] * exp(share_most[i] - all_most);
+        }
+        for (var quad = thread; quad < QUADS; quad += THREADS) {
+            var sum = vec4<f32>();
+            for (var i = 0u; i < THREADS; i++) {
+                sum += share_sums[quad * THREADS + i] * exp(share_most[i] - all_most);
+            }
+            out[head * QUADS + quad] = sum / all_total;
+        }
+    } else if token < step.tokens {
+        let at = (token * params.heads + head) * QUADS;
+#repeat QUADS
+        out[at + $iu] = sum$i / total;
+#end
     }
 }
 #else
-// A workgroup a query: 64 threads score 64 keys at a time, then each thread sums the values of its
-// own quad of the head over a share of those keys.
+// A workgroup a query. Its threads score up to TILE keys; then each sums the values of one quad of the
+// head over a share of those keys. Few barriers: most contexts are one tile.
 const THREADS: u32 = 64u;
-var<workgroup> query: array<vec4<f32>, MAX_QUADS>;
-var<workgroup> scores: array<f32, THREADS>;
+const TILE: u32 = 512u;
+const SHARES: u32 = THREADS / QUADS; // threads of a quad, each with every SHARES-th key
+var<workgroup> query: array<vec4<f32>, QUADS>;
+var<workgroup> scores: array<f32, TILE>;
+var<workgroup> partial: array<f32, THREADS>;
 var<workgroup> shares: array<vec4<f32>, THREADS>;
 
 @compute @workgroup_size(THREADS)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
-    let quads = params.head_dim / 4u;
     let token = group.x;
     let head = group.y;
-    let kv_quads = params.kv_heads * quads;
-    let kv = head / (params.heads / params.kv_heads) * quads;
-    if thread < quads {
-        let at = token * (params.heads * quads + 2u * kv_quads) + head * quads + thread;
+    let kv_quads = params.kv_heads * QUADS;
+    let kv = head / (params.heads / params.kv_heads) * QUADS;
+    if thread < QUADS {
+        let at = token * (params.heads * QUADS + 2u * kv_quads) + head * QUADS + thread;
         query[thread] = qkv[at] * params.scale;
     }
-    // The values' threads: `per_quad` of them share a quad, each taking every per_quad-th key.
-    let per_quad = THREADS / quads;
-    let quad = thread % quads;
-    let share = thread / quads;
+    let quad = thread % QUADS;
+    let share = thread / QUADS;
     let keys = step.position + token + 1u;
     var most = LOWEST;
-    var total = 0.0;
+    var total = 0.0; // of this thread's keys
     var sum = vec4<f32>();
     workgroupBarrier();
-    for (var first = 0u; first < keys; first += THREADS) {
-        let key = first + thread;
-        var score = LOWEST;
-        if key < keys {
-            let at = key * kv_quads + kv;
-            var parts = vec4<f32>();
-            for (var i = 0u; i < quads; i++) {
-                parts = fma(query[i], k_cache[at + i], parts);
-            }
-            score = dot(parts, vec4<f32>(1.0));
-        }
-        scores[thread] = score;
-        workgroupBarrier();
+    for (var first = 0u; first < keys; first += TILE) {
+        let end = min(TILE, keys - first);
         var more = most;
+        for (var i = thread; i < end; i += THREADS) {
+            let at = (first + i) * kv_quads + kv;
+            var parts = vec4<f32>();
+            for (var j = 0u; j < QUADS; j++) {
+                parts = fma(query[j], k_cache[at + j], parts);
+            }
+            let score = dot(parts, vec4<f32>(1.0));
+            scores[i] = score;
+            more = max(more, score);
+        }
+        partial[thread] = more;
+        workgroupBarrier();
         for (var i = 0u; i < THREADS; i++) {
-            more = max(more, scores[i]);
+            more = max(more, partial[i]);
         }
         let shrink = exp(most - more);
         most = more;
-        workgroupBarrier();
-        scores[thread] = exp(score - more);
-        workgroupBarrier();
         total *= shrink;
-        for (var i = 0u; i < THREADS; i++) {
-            total += scores[i];
+        for (var i = thread; i < end; i += THREADS) {
+            let weight = exp(scores[i] - most);
+            scores[i] = weight;
+            total += weight;
         }
+        workgroupBarrier();
         sum *= shrink;
-        if share < per_quad {
-            let end = min(THREADS, keys - first);
-            for (var i = share; i < end; i += per_quad) {
+        if share < SHARES {
+            for (var i = share; i < end; i += SHARES) {
                 sum = fma(vec4<f32>(scores[i]), v_cache[(first + i) * kv_quads + kv + quad], sum);
             }
         }
-        workgroupBarrier();
+        workgroupBarrier(); // before the next tile's scores and maxima are written
     }
+    partial[thread] = total;
     shares[thread] = sum;
     workgroupBarrier();
-    if thread < quads {
-        for (var i = 1u; i < per_quad; i++) {
-            sum += shares[thread + i * quads];
+    if thread < QUADS {
+        total = 0.0;
+        for (var i = 0u; i < THREADS; i++) {
+            total += partial[i];
         }
-        out[(token * params.heads + head) * quads + thread] = sum / total;
+        for (var i = 1u; i < SHARES; i++) {
+            sum += shares[thread + i * QUADS];
+        }
+        out[(token * params.heads + head) * QUADS + thread] = sum / total;
     }
 }
 #endif

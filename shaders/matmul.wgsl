@@ -83,35 +83,20 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     let t1 = min(token + 1u, last) * quads;
     let t2 = min(token + 2u, last) * quads;
     let t3 = min(token + 3u, last) * quads;
-    var sum0 = vec4<f32>();
-    var sum1 = vec4<f32>();
-    var sum2 = vec4<f32>();
-    var sum3 = vec4<f32>();
-    var sum4 = vec4<f32>();
-    var sum5 = vec4<f32>();
-    var sum6 = vec4<f32>();
-    var sum7 = vec4<f32>();
+#repeat 8
+    var sum$i = vec4<f32>();
+#end
     for (var block = 0u; block < params.blocks; block++) {
-        let scale0 = block_scale(row0 + block);
-        let scale1 = block_scale(row1 + block);
-        let scale2 = block_scale(row2 + block);
-        let scale3 = block_scale(row3 + block);
-        let scale4 = block_scale(row4 + block);
-        let scale5 = block_scale(row5 + block);
-        let scale6 = block_scale(row6 + block);
-        let scale7 = block_scale(row7 + block);
+#repeat 8
+        let scale$i = block_scale(row$i + block);
+#end
         for (var j = 0u; j < 4u; j++) {
             let at = block * 8u + 2u * j;
             let a = mat4x4<f32>(x[t0 + at], x[t1 + at], x[t2 + at], x[t3 + at]);
             let b = mat4x4<f32>(x[t0 + at + 1u], x[t1 + at + 1u], x[t2 + at + 1u], x[t3 + at + 1u]);
-            sum0 += product(row0 + block, j, scale0, a, b);
-            sum1 += product(row1 + block, j, scale1, a, b);
-            sum2 += product(row2 + block, j, scale2, a, b);
-            sum3 += product(row3 + block, j, scale3, a, b);
-            sum4 += product(row4 + block, j, scale4, a, b);
-            sum5 += product(row5 + block, j, scale5, a, b);
-            sum6 += product(row6 + block, j, scale6, a, b);
-            sum7 += product(row7 + block, j, scale7, a, b);
+#repeat 8
+            sum$i += product(row$i + block, j, scale$i, a, b);
+#end
         }
     }
 #if swiglu
@@ -120,14 +105,9 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     finish_pairs(token, row + 2u * THREADS, sum2, sum6);
     finish_pairs(token, row + 3u * THREADS, sum3, sum7);
 #else
-    finish_row(token, row + 0u * THREADS, sum0);
-    finish_row(token, row + 1u * THREADS, sum1);
-    finish_row(token, row + 2u * THREADS, sum2);
-    finish_row(token, row + 3u * THREADS, sum3);
-    finish_row(token, row + 4u * THREADS, sum4);
-    finish_row(token, row + 5u * THREADS, sum5);
-    finish_row(token, row + 6u * THREADS, sum6);
-    finish_row(token, row + 7u * THREADS, sum7);
+#repeat 8
+    finish_row(token, row + $iu * THREADS, sum$i);
+#end
 #endif
 }
 #else

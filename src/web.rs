@@ -17,7 +17,7 @@ use crate::error::{Error, Result};
 use crate::gpu::{self, GpuExecutor, GpuStore, Kernels, Tier};
 use crate::manifest::Manifest;
 use crate::model::loader::{Loader, Part};
-use crate::model::{self, Executor};
+use crate::model::{self, Executor, Needs};
 use crate::prompt::PromptRequest;
 use crate::quant::Format;
 use crate::sampler::Sampling;
@@ -94,16 +94,21 @@ impl Gpu {
         })
     }
 
-    /// Compiles the kernels for weights in `formats` and proves them on this device.
+    /// Compiles the kernels that [`ModelLoader::formats`] asks for and proves them on this device.
     #[wasm_bindgen(js_name = selfTest)]
     pub async fn self_test(&self, formats: Vec<String>, on_progress: Option<Function>) -> Js<()> {
-        let formats: Vec<Format> = Format::ALL
-            .into_iter()
-            .filter(|format| formats.iter().any(|name| name == format.name()))
-            .collect();
+        let head_dim = formats.iter().find_map(|name| name.strip_prefix("dh")?.parse().ok());
+        let needs = Needs {
+            head_dim: head_dim
+                .ok_or_else(|| thrown(Error::Internal("the test names no head dim".into())))?,
+            formats: Format::ALL
+                .into_iter()
+                .filter(|format| formats.iter().any(|name| name == format.name()))
+                .collect(),
+        };
         let proven = self
             .gpu
-            .prove(&formats, |done, total| {
+            .prove(&needs, |done, total| {
                 if let Some(on_progress) = &on_progress {
                     // A listener that throws must not break the test.
                     let _ = on_progress.call2(
@@ -170,10 +175,11 @@ impl ModelLoader {
         self.loader.head_complete(file)
     }
 
-    /// The weight formats of the model, once all heads are complete: what to test the device for.
+    /// What the device must be tested for, once all heads are complete: see [`Gpu::self_test`].
     pub fn formats(&self) -> Option<Vec<String>> {
-        let formats = self.loader.formats()?;
-        Some(formats.iter().map(|format| format.name().to_string()).collect())
+        let needs = self.loader.needs()?;
+        let formats = needs.formats.iter().map(|format| format.name().to_string());
+        Some(formats.chain([format!("dh{}", needs.head_dim)]).collect())
     }
 
     /// A wait until the device has taken what was pushed.

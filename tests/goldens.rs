@@ -65,7 +65,7 @@ fn gpu(files: &[&str], context: u32) -> Engine<GpuExecutor> {
     pollster::block_on(async {
         let gpu = Gpu::open(Default::default()).await.expect("tests need a Vulkan adapter");
         let mut weights = weights(files, GpuStore::new(&gpu));
-        let kernels = gpu.prove(&weights.layout.formats(), |_, _| ()).await.unwrap();
+        let kernels = gpu.prove(&weights.layout.needs(), |_, _| ()).await.unwrap();
         let executor = GpuExecutor::new(&mut weights, &kernels, context, 256).await.unwrap();
         Engine::new(executor, weights.tokenizer, Template::ChatMl, clock)
     })

@@ -4,14 +4,14 @@
 
 use radllama::gpu::{self, Gpu};
 use radllama::kernels::cases::{Extent, cases};
-use radllama::kernels::permutations;
+use radllama::kernels::{HEAD_DIMS, permutations};
 
 #[test]
 fn kernels_compute_what_their_twins_compute() {
     pollster::block_on(async {
         let gpu = Gpu::open(Default::default()).await.expect("tests need a Vulkan adapter");
         let (mut ran, mut faults) = (0, Vec::new());
-        for permutation in permutations() {
+        for permutation in permutations(&HEAD_DIMS) {
             if !gpu.can_run(permutation.variant) {
                 continue;
             }

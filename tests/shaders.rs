@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use naga::valid::{Capabilities, ValidationFlags, Validator};
-use radllama::kernels::{self, Access, assemble, permutations};
+use radllama::kernels::{self, Access, HEAD_DIMS, assemble, permutations};
 
 fn parse(name: &str, source: &str) -> Result<naga::Module, String> {
     let module = naga::front::wgsl::parse_str(source)
@@ -20,7 +20,7 @@ fn parse(name: &str, source: &str) -> Result<naga::Module, String> {
 
 #[test]
 fn every_permutation_validates() {
-    let all = permutations();
+    let all = permutations(&HEAD_DIMS);
     let kernels: BTreeSet<_> = all.iter().map(|permutation| permutation.kernel).collect();
     assert_eq!(kernels, assemble::kernel_names().collect(), "kernels without a permutation");
     let faults: Vec<_> = all
@@ -35,10 +35,11 @@ fn every_permutation_validates() {
 fn every_line_of_the_permutations_file_is_understood() {
     let lines = assemble::PERMUTATIONS.lines().filter(|l| !l.starts_with('#')).map(|line| {
         let columns: Vec<_> = line.split_whitespace().collect();
-        assert_eq!(columns.len(), 4, "{line}");
-        columns[1..].iter().map(|list| list.split(',').count()).product::<usize>()
+        assert_eq!(columns.len(), 5, "{line}");
+        let listed = columns[1..4].iter().map(|list| list.split(',').count()).product::<usize>();
+        if columns[4] == "head_dim" { listed * HEAD_DIMS.len() } else { listed }
     });
-    assert_eq!(lines.sum::<usize>(), permutations().len());
+    assert_eq!(lines.sum::<usize>(), permutations(&HEAD_DIMS).len());
 }
 
 #[test]
@@ -48,7 +49,7 @@ fn a_bad_shader_fails() {
 
 #[test]
 fn bindings_and_params_agree_with_rust() {
-    for permutation in permutations() {
+    for permutation in permutations(&HEAD_DIMS) {
         let name = permutation.name();
         let module = parse(&name, &assemble::assemble(&permutation, false).unwrap()).unwrap();
         let expected = kernels::bindings(permutation.kernel);
@@ -77,7 +78,7 @@ fn bindings_and_params_agree_with_rust() {
 
 #[test]
 fn base_variants_keep_to_the_base_limits() {
-    for permutation in permutations() {
+    for permutation in permutations(&HEAD_DIMS) {
         let name = permutation.name();
         let module = parse(&name, &assemble::assemble(&permutation, false).unwrap()).unwrap();
         assert!(kernels::bindings(permutation.kernel).len() <= 8, "{name}: storage buffers");

@@ -31,8 +31,8 @@ fn raw_dot(
 #if weights_q8
 const RAW: vec4<f32> = vec4<f32>(1.0, 0.00390625, 0.0000152587890625, 1.0);
 fn raw_quad(word: u32) -> vec4<f32> {
-    let low = vec4<u32>(word) & vec4<u32>(0xffu, 0xff00u, 0xff0000u, 0u);
-    return vec4<f32>(vec4<i32>(low | vec4<u32>(0u, 0u, 0u, word >> 24u)));
+    let low = vec3<u32>(word) & vec3<u32>(0xffu, 0xff00u, 0xff0000u);
+    return vec4<f32>(vec4<i32>(vec4<u32>(low, word >> 24u)));
 }
 fn raw_pair(block: u32, j: u32) -> mat2x4<f32> {
     let unit = 2u * block + (j >> 1u);

@@ -8,8 +8,7 @@ use super::{Gpu, GpuStore, Pipeline, Tier};
 use crate::error::{Error, Result};
 use crate::kernels::cases::{Case, Extent, cases};
 use crate::kernels::{Call, Permutation, Variant, permutations};
-use crate::model::BufferSpec;
-use crate::quant::Format;
+use crate::model::{BufferSpec, Needs};
 
 /// Proven pipelines, one for each kernel, format and epilogue.
 #[derive(Debug, Clone)]
@@ -58,25 +57,24 @@ pub fn variants(gpu: &Gpu, kernel: &str) -> Vec<Variant> {
     let order: &[Variant] = match (gpu.tier(), kernel) {
         (Tier::Cpu, "matvec" | "matmul" | "attention") => &[Variant::Serial, Variant::Base],
         (Tier::Gpu, "matvec") => &[Variant::Subgroup, Variant::Base],
-        (Tier::Gpu, "matmul") => &[Variant::F16, Variant::Base],
+        (Tier::Gpu, "matmul") => &[Variant::Base, Variant::F16],
         _ => &[Variant::Base],
     };
     order.iter().copied().filter(|variant| gpu.can_run(*variant)).collect()
 }
 
 impl Gpu {
-    /// Compiles and proves what a model with weights in `formats` needs. `progress` hears of each
-    /// kernel: done, total.
+    /// Compiles and proves what a model needs. `progress` hears of each kernel: done, total.
     pub async fn prove(
         &self,
-        formats: &[Format],
+        needs: &Needs,
         mut progress: impl FnMut(usize, usize),
     ) -> Result<Kernels> {
-        let all = permutations();
+        let all = permutations(&[needs.head_dim]);
         let wanted: Vec<Permutation> = all
             .iter()
             .filter(|permutation| permutation.variant == Variant::Base)
-            .filter(|permutation| permutation.format.is_none_or(|f| formats.contains(&f)))
+            .filter(|permutation| permutation.format.is_none_or(|f| needs.formats.contains(&f)))
             .copied()
             .collect();
         let mut proven = BTreeMap::new();

@@ -1,6 +1,8 @@
 //! Shader assembly: `#import NAME` pastes `shaders/shared/NAME.wgsl` once, `#if NAME … #else … #endif`
-//! keeps lines by the permutation's defines. Nothing else: the result is plain WGSL, and the same text
-//! goes to naga in tests, to wgpu natively and to the browser.
+//! keeps lines by the permutation's defines, `#repeat N … #end` writes lines N times with the number in
+//! place of `$i` (N may be `QUADS`, a head's vec4s): what must live in registers cannot be an array with
+//! a running index. Nothing else: the result is plain WGSL, and the same text goes to naga in tests, to
+//! wgpu natively and to the browser.
 
 use super::permutation::{Permutation, Variant};
 use crate::error::{Error, Result};
@@ -42,8 +44,36 @@ pub fn assemble(permutation: &Permutation, enable_subgroups: bool) -> Result<Str
     if permutation.variant == Variant::Subgroup && enable_subgroups {
         out.push_str("enable subgroups;\n");
     }
+    if let Some(head_dim) = permutation.head_dim {
+        out.push_str(&format!("const QUADS: u32 = {}u; // Dh / 4\n", head_dim / 4));
+    }
     let mut imported = Vec::new();
     expand(source, &permutation.defines(), &mut imported, &mut out)?;
+    unroll(&out, permutation.head_dim.unwrap_or(0) / 4)
+}
+
+/// Writes out `#repeat`.
+fn unroll(source: &str, quads: u32) -> Result<String> {
+    let mut out = String::with_capacity(2 * source.len());
+    let mut lines = source.lines();
+    while let Some(line) = lines.next() {
+        let Some(count) = line.trim_start().strip_prefix("#repeat ") else {
+            out.push_str(line);
+            out.push('\n');
+            continue;
+        };
+        let count = match count.trim() {
+            "QUADS" => quads,
+            number => number.parse().map_err(|_| unbalanced("#repeat"))?,
+        };
+        let body: Vec<&str> = lines.by_ref().take_while(|line| line.trim() != "#end").collect();
+        for i in 0..count {
+            for line in &body {
+                out.push_str(&line.replace("$i", &i.to_string()));
+                out.push('\n');
+            }
+        }
+    }
     Ok(out)
 }
 

@@ -21,7 +21,8 @@ pub struct Params {
 pub const BINDINGS: &[Binding] =
     &[read("qkv"), read("k_cache"), read("v_cache"), write("out")];
 
-/// Threads of a workgroup of the serial variant: tokens of one head.
+/// Threads of a workgroup of the serial variant: as many tokens of one head, or, for a single token, as
+/// many shares of its keys.
 pub const SERIAL_THREADS: u32 = 8;
 
 /// Workgroups: tokens × heads.

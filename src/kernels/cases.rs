@@ -75,12 +75,28 @@ pub fn cases(permutation: &Permutation, extent: Extent) -> Vec<Case> {
         "rope_kv" | "attention" => {
             // Position, tokens, heads, key/value heads, head dim.
             let sizes: &[_] = if full {
-                &[(0, 5, 9, 3, 64), (60, 9, 9, 3, 64), (130, 1, 6, 6, 48), (7, 3, 4, 1, 128), (200, 1, 9, 3, 64), (0, 1, 2, 2, 4)]
+                &[
+                    (0, 5, 9, 3, 64),
+                    (60, 9, 9, 3, 64),
+                    (130, 1, 6, 6, 48),
+                    (7, 3, 4, 1, 128),
+                    (200, 1, 9, 3, 64),
+                    (700, 2, 2, 1, 64),
+                    (1, 1, 2, 2, 64),
+                    (0, 1, 2, 2, 4),
+                ]
             } else {
                 &[(60, 9, 4, 2, 64), (70, 1, 2, 2, 48)]
             };
+            // Attention is compiled for one head dim: where the table lacks it, its first rows take it.
+            let dim = permutation.head_dim;
+            let has = |size: &&AttentionSize| dim.is_none_or(|dim| size.4 == dim);
+            let mut sizes: Vec<_> = sizes.iter().filter(has).copied().collect();
+            if let (true, Some(dim)) = (sizes.len() < 2, dim) {
+                sizes.extend([(60, 9, 4, 2, dim), (70, 1, 2, 2, dim)]);
+            }
             let make = if permutation.kernel == "rope_kv" { rope } else { attend };
-            sizes.iter().map(|&size| make(size, &mut random)).collect()
+            sizes.into_iter().map(|size| make(size, &mut random)).collect()
         }
         "argmax" => {
             let sizes: &[_] = if full { &[7, 256, 32000, 49152] } else { &[7, 3000] };

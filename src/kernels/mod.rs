@@ -18,7 +18,7 @@ pub mod rms_norm;
 pub mod rope_kv;
 pub mod top_k;
 
-pub use permutation::{Epilogue, Permutation, Variant, permutations};
+pub use permutation::{Epilogue, HEAD_DIMS, Permutation, Variant, permutations};
 
 use crate::quant::Format;
 
@@ -121,7 +121,11 @@ impl Call {
             }
             _ => (None, None),
         };
-        Permutation { kernel: self.kernel(), variant, format, epilogue }
+        let head_dim = match self {
+            Call::Attention(p) => Some(p.head_dim),
+            _ => None,
+        };
+        Permutation { kernel: self.kernel(), variant, format, epilogue, head_dim }
     }
 
     /// The kernel's storage bindings.

@@ -66,7 +66,12 @@ pub struct Permutation {
     pub format: Option<Format>,
     /// What happens to the result, where the kernel is a matrix product.
     pub epilogue: Option<Epilogue>,
+    /// Dh, where the kernel's loops over a head are written out.
+    pub head_dim: Option<u32>,
 }
+
+/// The head dims that tests and listings compile attention for: odd, common, widest.
+pub const HEAD_DIMS: [u32; 4] = [4, 48, 64, 128];
 
 impl Permutation {
     /// `matvec.serial.q4.swiglu`
@@ -77,6 +82,9 @@ impl Permutation {
                 name.push('.');
                 name.push_str(part);
             }
+        }
+        if let Some(head_dim) = self.head_dim {
+            name.push_str(&format!(".dh{head_dim}"));
         }
         name
     }
@@ -101,8 +109,9 @@ impl Permutation {
     }
 }
 
-/// Every permutation that `shaders/permutations` lists, in its order.
-pub fn permutations() -> Vec<Permutation> {
+/// Every permutation that `shaders/permutations` lists, in its order, attention for each of
+/// `head_dims`.
+pub fn permutations(head_dims: &[u32]) -> Vec<Permutation> {
     let mut all = Vec::new();
     for line in super::assemble::PERMUTATIONS.lines() {
         let mut columns = line.split_whitespace();
@@ -119,10 +128,16 @@ pub fn permutations() -> Vec<Permutation> {
             Format::ALL.into_iter().filter(|f| listed(formats, f.name())).map(Some).collect();
         let pick_epilogue: Vec<_> =
             Epilogue::ALL.into_iter().filter(|e| listed(epilogues, e.name())).map(Some).collect();
+        let pick_head_dim: Vec<_> = match columns.next() {
+            Some("head_dim") => head_dims.iter().copied().map(Some).collect(),
+            _ => vec![None],
+        };
         for variant in Variant::ALL.into_iter().filter(|v| listed(variants, v.name())) {
             for &format in or_none(&pick_format) {
                 for &epilogue in or_none(&pick_epilogue) {
-                    all.push(Permutation { kernel, variant, format, epilogue });
+                    for &head_dim in &pick_head_dim {
+                        all.push(Permutation { kernel, variant, format, epilogue, head_dim });
+                    }
                 }
             }
         }

@@ -50,6 +50,15 @@ pub enum Route {
     Vector(BufferId, u32),
 }
 
+/// What kernels a model needs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Needs {
+    /// The formats its matrices are in, each once.
+    pub formats: Vec<Format>,
+    /// Dh: attention is compiled for it.
+    pub head_dim: u32,
+}
+
 /// All weights of a model, and the way of each tensor.
 #[derive(Debug, Clone)]
 pub struct Layout {
@@ -129,15 +138,16 @@ impl Layout {
         Ok(Layout { config, buffers, routes, embedding, layers, final_norm, lm_head })
     }
 
-    /// The formats its matrices are in, each once.
-    pub fn formats(&self) -> Vec<Format> {
+    /// What a device must be able to do for this model.
+    pub fn needs(&self) -> Needs {
         let in_use = |format: &Format| {
             [self.embedding, self.lm_head]
                 .into_iter()
                 .chain(self.layers.iter().flat_map(|l| [l.qkv, l.output, l.gate_up, l.down]))
                 .any(|matrix| matrix.format == *format)
         };
-        Format::ALL.into_iter().filter(in_use).collect()
+        let formats = Format::ALL.into_iter().filter(in_use).collect();
+        Needs { formats, head_dim: self.config.head_dim }
     }
 
     /// The way of a tensor; `None` for one that is known to be redundant.

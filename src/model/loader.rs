@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use sha2::{Digest, Sha256};
 
-use super::layout::{Layout, Route};
+use super::layout::{Layout, Needs, Route};
 use super::program::{BufferId, BufferSpec};
 use crate::error::{Error, Result};
 use crate::gguf::{Event, Header, Reader, TensorInfo};
@@ -136,9 +136,9 @@ impl<S: Store> Loader<S> {
         Ok(())
     }
 
-    /// The weight formats of the model, once all heads are complete.
-    pub fn formats(&self) -> Option<Vec<Format>> {
-        self.sink.layout.as_ref().map(Layout::formats)
+    /// What a device must be able to do for the model, once all heads are complete.
+    pub fn needs(&self) -> Option<Needs> {
+        self.sink.layout.as_ref().map(Layout::needs)
     }
 
     fn lay_out(&mut self) -> Result<()> {

@@ -23,7 +23,7 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args, json: bool) -> Result<ExitCode> {
     std::fs::create_dir_all(&args.out).map_err(|error| io_error(&args.out, &error))?;
     let mut index = Vec::new();
-    for permutation in permutations() {
+    for permutation in permutations(&HEAD_DIMS) {
         let name = permutation.name();
         let file = format!("{name}.wgsl");
         write(&args.out.join(&file), &assemble(&permutation, true)?)?;

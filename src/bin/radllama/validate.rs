@@ -111,7 +111,7 @@ pub(crate) fn run(args: &Args, json: bool) -> Result<ExitCode> {
 }
 
 fn kernels(gpu: &Gpu, quick: bool, json: bool) -> Result<(Vec<KernelReport>, Vec<String>)> {
-    let all = permutations();
+    let all = permutations(&HEAD_DIMS);
     let (possible, skipped): (Vec<_>, Vec<_>) =
         all.into_iter().partition(|permutation| gpu.can_run(permutation.variant));
     let skipped: Vec<String> = skipped.iter().map(Permutation::name).collect();
