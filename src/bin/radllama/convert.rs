@@ -131,7 +131,11 @@ pub(crate) fn run(args: &Args, json: bool) -> Result<ExitCode> {
         let path = folder.join(&part.name);
         std::fs::rename(partial(&part.name), &path).map_err(|error| io_error(&path, &error))?;
     }
-    if json { print_json(&report)? } else { print(&report)? }
+    if json {
+        print_json(&report)?
+    } else {
+        print(&report)?
+    }
     Ok(ExitCode::SUCCESS)
 }
 
@@ -162,9 +166,10 @@ fn from_llama2c(args: &Args, options: &Options, open: &mut Open<'_>) -> Result<R
 }
 
 fn print_json(report: &Report) -> Result<()> {
-    let parts = report.parts.iter().map(|part| {
-        json!({ "path": part.name, "bytes": part.bytes, "sha256": part.sha256 })
-    });
+    let parts = report
+        .parts
+        .iter()
+        .map(|part| json!({ "path": part.name, "bytes": part.bytes, "sha256": part.sha256 }));
     let tensors = report.tensors.iter().map(|tensor| {
         json!({
             "name": tensor.name,

@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use radllama::Result;
 use radllama::prompt::PromptRequest;
+use radllama::{Error, Result};
 
 use super::args::{ModelArgs, SamplingArgs, read_text, text_or_stdin};
 use super::output;
@@ -39,6 +39,9 @@ pub(crate) fn run(args: &Args, json: bool) -> Result<ExitCode> {
         (Some(text), _) => text_or_stdin(text)?,
         (None, file) => read_text(file.map_or(Path::new("-"), |file| file))?,
     };
+    if findings.trim().is_empty() {
+        return Err(Error::EmptyFindings); // before a model is loaded for nothing
+    }
     let options = args.sampling.options();
     options.sampling.validate()?;
     let files = args.model.open()?;
@@ -48,8 +51,11 @@ pub(crate) fn run(args: &Args, json: bool) -> Result<ExitCode> {
     }
     output::note(WARNING);
     let mut session = Session::open(&files, &args.model)?;
-    let request =
-        PromptRequest { findings: &findings, instruction: args.instruction.as_deref(), prior: None };
+    let request = PromptRequest {
+        findings: &findings,
+        instruction: args.instruction.as_deref(),
+        prior: None,
+    };
     let generation = session.generate(&Prompt::Report(request), &options, !json)?;
     if json {
         let mut object = session.json(&generation);

@@ -65,7 +65,11 @@ pub(crate) fn run(args: &Args, json: bool) -> Result<ExitCode> {
             .collect();
         object["memory"] = memory(&layout, files.context(args.context, &layout))?;
     }
-    if json { output::object(&object)? } else { output::line(&readable(&object))? }
+    if json {
+        output::object(&object)?
+    } else {
+        output::line(&readable(&object))?
+    }
     Ok(ExitCode::SUCCESS)
 }
 
@@ -137,7 +141,7 @@ fn readable(object: &Value) -> String {
     }
     for (key, value) in object["memory"].as_object().into_iter().flatten() {
         let value = if key.ends_with("bytes") { bytes(value) } else { plain(value) };
-        line(format!("memory     {:<26}{value}", key.trim_end_matches("_bytes")));
+        line(format!("memory     {key:<26}{value}"));
     }
     out.truncate(out.trim_end().len());
     out

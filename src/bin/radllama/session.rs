@@ -91,8 +91,12 @@ impl Session {
             match (&mut self.engine, prompt) {
                 (AnyEngine::Gpu(e), Prompt::Ids(ids)) => e.generate(ids, options, &mut watch).await,
                 (AnyEngine::Cpu(e), Prompt::Ids(ids)) => e.generate(ids, options, &mut watch).await,
-                (AnyEngine::Gpu(e), Prompt::Report(r)) => e.impression(r, options, &mut watch).await,
-                (AnyEngine::Cpu(e), Prompt::Report(r)) => e.impression(r, options, &mut watch).await,
+                (AnyEngine::Gpu(e), Prompt::Report(r)) => {
+                    e.impression(r, options, &mut watch).await
+                }
+                (AnyEngine::Cpu(e), Prompt::Report(r)) => {
+                    e.impression(r, options, &mut watch).await
+                }
             }
         });
         bar.finish_and_clear();

@@ -34,7 +34,7 @@ pub(crate) struct Args {
     #[arg(long)]
     bos: bool,
     /// Every line of the file is a text; one JSON object a line comes out.
-    #[arg(long, requires = "file")]
+    #[arg(long, conflicts_with_all = ["text", "decode"])]
     lines: bool,
 }
 
