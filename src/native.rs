@@ -17,7 +17,6 @@ use crate::manifest::Manifest;
 use crate::model::loader::{Part, Store};
 use crate::model::{Executor, Layout, Loader, Weights};
 use crate::prompt::Template;
-use crate::quant::Format;
 use crate::tokenizer::{Tokenizer, TokenizerSpec};
 
 /// Context where neither caller nor manifest asks for one (or the model's own, where that is less).
@@ -221,7 +220,7 @@ impl ModelFiles {
     ) -> Result<(GpuExecutor, Tokenizer, Kernels)> {
         let mut flush = || pollster::block_on(GpuStore::flush(gpu));
         let mut weights = self.load(GpuStore::new(gpu), progress, &mut flush)?;
-        let kernels = pollster::block_on(gpu.prove(&formats(&weights.layout), |_, _| {}))?;
+        let kernels = pollster::block_on(gpu.prove(&weights.layout.needs(), |_, _| {}))?;
         let context = self.context(context, &weights.layout);
         let chunk = GPU_CHUNK.min(context);
         let executor =
@@ -276,14 +275,4 @@ impl PartFile {
 
 fn name_of(path: &Path) -> String {
     path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned())
-}
-
-/// The formats of a layout's matrices, each once: what [`Gpu::prove`] must prove.
-pub fn formats(layout: &Layout) -> Vec<Format> {
-    let blocks = layout.layers.iter().flat_map(|l| [l.qkv, l.output, l.gate_up, l.down]);
-    let mut formats: Vec<Format> =
-        blocks.chain([layout.embedding, layout.lm_head]).map(|matrix| matrix.format).collect();
-    formats.sort();
-    formats.dedup();
-    formats
 }

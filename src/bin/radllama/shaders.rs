@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use radllama::Result;
 use radllama::kernels::assemble::assemble;
-use radllama::kernels::{Variant, permutations};
+use radllama::kernels::{HEAD_DIMS, Variant, permutations};
 use serde_json::{Value, json};
 
 use super::args::io_error;

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use radllama::Result;
 use radllama::gpu::{Gpu, check};
 use radllama::kernels::cases::{Extent, cases};
-use radllama::kernels::{Permutation, Step, permutations};
+use radllama::kernels::{HEAD_DIMS, Permutation, Step, permutations};
 use radllama::model::Executor;
 use radllama::native::ModelFiles;
 use radllama::sampler::top_logits;
