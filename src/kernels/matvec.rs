@@ -26,20 +26,18 @@ impl Params {
 /// codes and scales \[rows\]\[cols\], x \[T\]\[cols\] → out \[T\]\[rows\]
 pub const BINDINGS: &[Binding] = &[read("codes"), read("scales"), read("x"), write("out")];
 
-/// Rows of a workgroup of the base and subgroup variants.
-pub const ROWS: u32 = 8;
-/// Threads of a workgroup of the serial variant.
-pub const SERIAL_THREADS: u32 = 16;
-/// Weight rows of a thread of the serial variant: for swiglu two gate and two up rows.
-pub const SERIAL_ROWS: u32 = 4;
+/// Teams of a workgroup in the base and subgroup variants: eight threads that share [`TEAM_ROWS`] rows.
+pub const TEAMS: u32 = 8;
+/// Teams of a workgroup in the serial variant: of one thread.
+pub const SERIAL_TEAMS: u32 = 16;
+/// Weight rows of a team: for swiglu two gate and two up rows.
+pub const TEAM_ROWS: u32 = 4;
 
 /// Workgroups along the rows; past what one dimension takes they go on in y.
 pub fn grid(p: &Params, epilogue: Epilogue, variant: Variant) -> [u32; 3] {
-    let written = match (variant, epilogue) {
-        (Variant::Serial, Epilogue::Swiglu) => SERIAL_THREADS * SERIAL_ROWS / 2,
-        (Variant::Serial, _) => SERIAL_THREADS * SERIAL_ROWS,
-        _ => ROWS,
-    };
+    let teams = if variant == Variant::Serial { SERIAL_TEAMS } else { TEAMS };
+    let rows = if epilogue == Epilogue::Swiglu { TEAM_ROWS / 2 } else { TEAM_ROWS };
+    let written = teams * rows;
     let groups = p.rows.div_ceil(written);
     let x = groups.min(32768);
     [x, groups.div_ceil(x.max(1)), 1]
