@@ -176,7 +176,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         }
         workgroupBarrier();
 #if f16
-        var products: array<vec4<f32>, 4>;
+        // Zeros written out: without them Dawn over lavapipe carries the last round's values along.
+        var products = array<vec4<f32>, 4>();
         var x_sums = vec4<f32>();
 #endif
         for (var i = 0u; i < 8u; i++) {

@@ -61,6 +61,8 @@ struct GpuInfo {
     features: Vec<&'static str>,
     /// Which variant each kernel runs as, once the self-test is done.
     variants: BTreeMap<&'static str, &'static str>,
+    /// Faster ones that this device refused or computes wrongly, and how that was noticed.
+    passed_over: BTreeMap<String, String>,
     max_binding_bytes: u64,
 }
 
@@ -75,8 +77,10 @@ impl Gpu {
 
     /// Name, tier, features and kernel variants.
     pub fn info(&self) -> Js<JsValue> {
-        let variants =
-            self.kernels.borrow().as_ref().map(Kernels::chosen).unwrap_or_default();
+        let kernels = self.kernels.borrow();
+        let variants = kernels.as_ref().map(Kernels::chosen).unwrap_or_default();
+        let passed_over = kernels.iter().flat_map(Kernels::passed_over);
+        let reason = |(name, error): (&String, &Error)| (name.clone(), error.to_string());
         let feature = |variant, name| self.gpu.can_run(variant).then_some(name);
         plain(&GpuInfo {
             name: self.gpu.name(),
@@ -90,6 +94,7 @@ impl Gpu {
             .flatten()
             .collect(),
             variants,
+            passed_over: passed_over.map(reason).collect(),
             max_binding_bytes: self.gpu.max_binding_bytes(),
         })
     }

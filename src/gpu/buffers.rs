@@ -35,6 +35,13 @@ impl GpuStore {
     }
 }
 
+impl Drop for GpuStore {
+    /// A browser would keep the memory until its next garbage collection; a model is too large to wait.
+    fn drop(&mut self) {
+        self.buffers.iter().for_each(wgpu::Buffer::destroy);
+    }
+}
+
 impl Store for GpuStore {
     fn create(&mut self, buffers: &[BufferSpec]) -> Result<()> {
         self.buffers = buffers.iter().map(|spec| self.gpu.storage(spec)).collect::<Result<_>>()?;

@@ -24,6 +24,13 @@ pub struct GpuExecutor {
     counters: Counters,
 }
 
+impl Drop for GpuExecutor {
+    /// As for the store: the memory is free now, not when a browser comes to collect it.
+    fn drop(&mut self) {
+        self.buffers.iter().for_each(wgpu::Buffer::destroy);
+    }
+}
+
 /// A dispatch with its pipeline and bind group.
 struct Bound {
     call: Call,

@@ -14,6 +14,7 @@ use crate::model::{BufferSpec, Needs};
 #[derive(Debug, Clone)]
 pub struct Kernels {
     proven: BTreeMap<Permutation, (Variant, Pipeline)>,
+    passed_over: BTreeMap<String, Error>,
 }
 
 impl Kernels {
@@ -29,6 +30,11 @@ impl Kernels {
     /// Which variant each kernel runs as.
     pub fn chosen(&self) -> BTreeMap<&'static str, &'static str> {
         self.proven.iter().map(|(key, (variant, _))| (key.kernel, variant.name())).collect()
+    }
+
+    /// The permutations that gave way to a slower one, and why.
+    pub fn passed_over(&self) -> &BTreeMap<String, Error> {
+        &self.passed_over
     }
 }
 
@@ -77,10 +83,10 @@ impl Gpu {
             .filter(|permutation| permutation.format.is_none_or(|f| needs.formats.contains(&f)))
             .copied()
             .collect();
-        let mut proven = BTreeMap::new();
+        let (mut proven, mut passed_over) = (BTreeMap::new(), BTreeMap::new());
         for (done, base) in wanted.iter().enumerate() {
             progress(done, wanted.len());
-            let mut failure = None;
+            let mut failure: Option<(String, Error)> = None;
             for variant in variants(self, base.kernel) {
                 let permutation = Permutation { variant, ..*base };
                 if !all.contains(&permutation) {
@@ -89,18 +95,18 @@ impl Gpu {
                 match self.prove_one(&permutation).await {
                     Ok(pipeline) => {
                         proven.insert(*base, (variant, pipeline));
-                        failure = None;
+                        passed_over.extend(failure.take());
                         break;
                     }
-                    Err(error) => failure = Some(error),
+                    Err(error) => passed_over.extend(failure.replace((permutation.name(), error))),
                 }
             }
-            if let Some(error) = failure {
+            if let Some((_, error)) = failure {
                 return Err(error);
             }
         }
         progress(wanted.len(), wanted.len());
-        Ok(Kernels { proven })
+        Ok(Kernels { proven, passed_over })
     }
 
     async fn prove_one(&self, permutation: &Permutation) -> Result<Pipeline> {

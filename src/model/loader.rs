@@ -66,6 +66,21 @@ struct PartState {
     bytes: u64,
 }
 
+impl PartState {
+    /// The hash of the bytes so far, if it is what was promised; nothing where nothing was.
+    fn verified(&self) -> Result<Option<String>> {
+        let (Some(hash), Some(expected)) = (self.hash.clone(), &self.part.sha256) else {
+            return Ok(None);
+        };
+        let found = hex(&hash.finalize());
+        if !found.eq_ignore_ascii_case(expected) {
+            let (name, expected) = (self.part.name.clone(), expected.clone());
+            return Err(Error::HashMismatch { name, expected, found });
+        }
+        Ok(Some(found))
+    }
+}
+
 /// The receiving side: what the readers' events write to.
 struct Sink<S> {
     store: S,
@@ -101,7 +116,8 @@ impl<S: Store> Loader<S> {
             || self.parts.get(index).is_some_and(|part| part.head.header().is_some())
     }
 
-    /// Takes the next bytes of part `index`.
+    /// Takes the next bytes of part `index`. With the last one its hash is checked, where a manifest
+    /// tells its length.
     pub fn push(&mut self, index: usize, bytes: &[u8]) -> Result<()> {
         let count = self.parts.len();
         let part = self.parts.get_mut(index).ok_or_else(|| Error::SplitMismatch {
@@ -114,6 +130,10 @@ impl<S: Store> Loader<S> {
         }
         if let Some(hash) = &mut part.hash {
             hash.update(bytes);
+        }
+        if part.part.bytes == Some(part.bytes) {
+            // As soon as it can be known, and before damaged bytes are taken for something else.
+            part.verified()?;
         }
         if self.sink.layout.is_some() {
             return part.body.push(bytes, &mut |event| self.sink.take(event));
@@ -162,14 +182,7 @@ impl<S: Store> Loader<S> {
             if let Some(expected) = part.part.bytes.filter(|expected| part.bytes < *expected) {
                 return Err(Error::Truncated { name: name(), expected, found: part.bytes });
             }
-            if let (Some(hash), Some(expected)) = (part.hash.clone(), &part.part.sha256) {
-                let found = hex(&hash.finalize());
-                if !found.eq_ignore_ascii_case(expected) {
-                    let expected = expected.clone();
-                    return Err(Error::HashMismatch { name: name(), expected, found });
-                }
-                sha256.push(found);
-            }
+            sha256.extend(part.verified()?);
             let reader = if self.sink.layout.is_some() { &part.body } else { &part.head };
             reader.finish()?;
         }

@@ -1,9 +1,14 @@
 // Bad models: each a typed error that names what is wrong, through the worker and on the page.
 import assert from 'node:assert/strict';
 
+import { after } from 'node:test';
+
 import { load, open, picture, shown, visit, write } from './lib/browser.js';
 import { defaultFile, serveModel } from './lib/models.js';
 import { test } from './lib/test.js';
+
+// One browser for all: none of these may spoil anything for the next.
+const { page, server } = await open({ after });
 
 const CASES = {
   'a manifest that is not JSON': ['bad_manifest', /manifest/, (server) => {
@@ -22,8 +27,10 @@ const CASES = {
   }],
   'a file that is not a GGUF': ['not_gguf', /page\.gguf is not a GGUF/, (server) =>
     serveModel(server, { 'page.gguf': Buffer.from('<!doctype html>'.repeat(1000)) })],
-  'another hash than the manifest’s': ['hash_mismatch', /does not match its manifest/, (server) =>
-    serveModel(server, { 'a.gguf': defaultFile(0) }, (manifest) => (manifest.files[0].sha256 = 'ab'.repeat(32)))],
+  'another hash than the manifest’s': ['hash_mismatch', /b\.gguf does not match its manifest/, (server) =>
+    serveModel(server, { 'a.gguf': defaultFile(0), 'b.gguf': defaultFile(1), 'c.gguf': defaultFile(2) }, (manifest) => {
+      manifest.files[1].sha256 = 'ab'.repeat(32);
+    })],
   'a file that is shorter than the manifest says': ['truncated', /short\.gguf is truncated: \d+ bytes are expected, 5000000 are there/, (server) => {
     const address = serveModel(server, { 'short.gguf': defaultFile(0) });
     server.files.set('/bad/short.gguf', defaultFile(0).subarray(0, 5_000_000));
@@ -32,8 +39,7 @@ const CASES = {
 };
 
 for (const [name, [code, message, prepare]] of Object.entries(CASES)) {
-  test(`${name}: ${code}`, async (t) => {
-    const { page, server } = await open(t);
+  test(`${name}: ${code}`, async () => {
     const manifest = prepare(server);
     await visit(page, server, { model: manifest });
     const { error } = await load(page, { manifest });
@@ -46,8 +52,7 @@ for (const [name, [code, message, prepare]] of Object.entries(CASES)) {
   });
 }
 
-test('a GGUF that ends in the middle of its tensors: truncated', async (t) => {
-  const { page, server } = await open(t);
+test('a GGUF that ends in the middle of its tensors: truncated', async () => {
   const whole = defaultFile(0);
   const manifest = serveModel(server, { 'half.gguf': whole.subarray(0, whole.length >> 1) });
   await visit(page, server, { model: manifest });
@@ -55,8 +60,8 @@ test('a GGUF that ends in the middle of its tensors: truncated', async (t) => {
   assert.ok(['truncated', 'split_mismatch'].includes(error?.code), `${error?.code}: ${error?.message}`);
 });
 
-test('a server that goes away: network, after several tries, and then it works', async (t) => {
-  const { page, server } = await open(t, { server: { cutAfter: 0 } });
+test('a server that goes away: network, after several tries, and then it works', async () => {
+  server.cutAfter = 0;
   await visit(page, server, { model: 'none.json' });
   const { error } = await load(page);
   assert.equal(error?.code, 'network');
@@ -65,8 +70,7 @@ test('a server that goes away: network, after several tries, and then it works',
   assert.equal((await load(page)).error, undefined);
 });
 
-test('an error is shown with its code and goes away with the next try', async (t) => {
-  const { page, server } = await open(t);
+test('an error is shown with its code and goes away with the next try', async () => {
   await visit(page, server);
   assert.equal((await write(page)).code, 'empty_findings');
   await page.selectOption('#sample', { index: 1 });

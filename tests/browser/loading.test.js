@@ -1,7 +1,7 @@
 // Download, cache, cancel and repair, against a server that misbehaves.
 import assert from 'node:assert/strict';
 
-import { load, open, picture, shown, visit, write } from './lib/browser.js';
+import { changeWorker, load, open, picture, shown, visit, write } from './lib/browser.js';
 import { defaultModel } from './lib/models.js';
 import { test } from './lib/test.js';
 
@@ -34,6 +34,10 @@ test('progress counts every byte, over several connections', async (t) => {
   assert.ok(loads.every((p) => p.pushedBytes <= p.loadedBytes && p.loadedBytes <= modelBytes));
   assert.ok(server.weightRequests.length > manifest.files.length, 'byte ranges are fetched side by side');
   assert.ok(server.weightRequests.every(({ range }) => /^bytes=\d+-\d+$/.test(range)));
+  const first = server.weightRequests.slice(0, manifest.files.length);
+  assert.ok(first.every(({ range }) => range.startsWith('bytes=0-')), 'every file’s head comes first');
+  assert.equal(new Set(first.map(({ path }) => path)).size, manifest.files.length);
+  assert.ok(loads.some((p) => p.pushedBytes < modelBytes && p.pipelines.total > 0), 'the device is tested meanwhile');
 });
 
 test('the second load comes from the cache, without a request for weights', async (t) => {
@@ -108,11 +112,7 @@ for (const [name, break_] of [
 ]) {
   test(`with ${name} the model streams past the cache`, async (t) => {
     const { page, server, context } = await open(t);
-    // The break goes in front of the worker's own script.
-    await context.route('**/engine/worker.js', async (route) => {
-      const response = await route.fetch();
-      await route.fulfill({ response, body: `(${break_})();\n${await response.text()}` });
-    });
+    await changeWorker(context, break_);
     await visit(page, server, { model: 'none.json' });
     const { info, error } = await load(page);
     assert.equal(error, undefined);
@@ -136,7 +136,7 @@ test('a load can be cancelled, keeps what it has, and starts again', async (t) =
 
 test('the page shows the download, and Stop ends it', async (t) => {
   const { page, server } = await open(t, { server: { bytesPerSecond: 3_000_000 } });
-  await visit(page, server);
+  await visit(page, server, { max_new_tokens: 4 });
   await page.selectOption('#sample', { index: 1 });
   const ended = write(page);
   await page.waitForFunction(() => / MB of .*MB\/s/.test(document.getElementById('amount').textContent));
@@ -168,5 +168,8 @@ test('a damaged cache entry is noticed and fetched anew', async (t) => {
   assert.equal(error, undefined);
   assert.equal(info.load.networkBytes, last.bytes, 'the damaged file came from the network again');
   server.requests.length = 0;
-  assert.equal((await load(page)).info.load.networkBytes, 0, 'and is good now');
+  const good = await load(page);
+  assert.equal(good.info.load.networkBytes, 0, 'and is good now');
+  const tested = good.progress.filter(({ pipelines }) => pipelines).map(({ pipelines }) => pipelines.done);
+  assert.equal(Math.min(...tested), Math.max(...tested), 'a device that was tested is not tested again');
 });

@@ -192,9 +192,10 @@ function showText(text) {
   $('copy').hidden = text === '';
 }
 
-function showResult({ text, stop, prompt_tokens, ids, timings }) {
+function showResult({ text, stop, prompt_tokens, reused_tokens, ids, timings }) {
   const how = { cancelled: 'Stopped. ', length: 'Stopped at the length limit. ' }[stop] ?? '';
-  const prefill = `${prompt_tokens} tokens read at ${formatRate(timings.prefill_tokens_per_s)}`;
+  const read = prompt_tokens - reused_tokens; // the rest was read for the impression before
+  const prefill = `${read} tokens read at ${formatRate(timings.prefill_tokens_per_s)}`;
   const decode = `${ids.length} written at ${formatRate(timings.decode_tokens_per_s)}`;
   showStats(how + (ids.length > 0 ? `${prefill} (prefill), ${decode} (decode)` : ''));
   if (text === '' && stop === 'eos') showStats('The model ended at once, without a word.');
@@ -242,6 +243,7 @@ function showDevice(gpu, model, load) {
     Adapter: [...new Set([gpu.name, gpu.vendor, gpu.architecture])].filter(Boolean).join(' · '),
     'Kernel tier': gpu.tier,
     Kernels: variants.map(([kernel, variant]) => `${kernel}: ${variant}`).join(', '),
+    'Passed over': Object.values(gpu.passed_over).join('; '),
     Model: model.name,
     Template: model.template,
     Context: `${model.context} tokens`,
@@ -259,6 +261,7 @@ function showDevice(gpu, model, load) {
         return [dt, dd];
       }),
   );
-  $('device-summary').textContent = `Runs on ${gpu.name}, with its ${gpu.tier} kernels`;
+  const what = gpu.tier === 'cpu' ? 'the processor, without a GPU' : [...new Set([gpu.name, gpu.vendor])].filter(Boolean).join(', ');
+  $('device-summary').textContent = `Runs on ${what}`;
   $('forget').hidden = false;
 }

@@ -107,7 +107,7 @@ export class RadllamaClient {
       if (event) return call?.onEvent?.(event);
       if (!error) return call?.resolve(result);
       call?.reject(new RadllamaError(error.code, error.message));
-      if (error.code === 'device_lost') this.loaded = false;
+      if (!error.loaded) this.loaded = false;
       if (error.fatal) this.#end(new RadllamaError('internal', 'the engine stopped; load the model again'));
     };
     worker.onerror = (event) => {

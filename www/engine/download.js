@@ -14,10 +14,11 @@ const MAX_FAILURES = 5;
 const RETRY_MS = 250;
 
 /**
- * The pieces of all files of a model, in order, from the cache where it has them and from the
- * network where it does not. Several byte ranges, of one file or of several, are fetched at once;
- * they go to the cache as they come, or wait in a bounded memory where there is none. No file is
- * ever whole in memory.
+ * The pieces of all files of a model, from the cache where it has them and from the network where it
+ * does not. They come file after file, except that the first pieces of every file, until
+ * `headComplete(file)` says enough, come before the rest of any. Several byte ranges, of one file or
+ * of several, are fetched at once; they go to the cache as they come, or wait in a bounded memory
+ * where there is none. No file is ever whole in memory.
  *
  * Iterate it once: `for await (const { file, bytes } of stream)`. Leaving the loop in any way ends
  * the downloads; what the cache has by then stays for the next time.
@@ -31,14 +32,22 @@ export class PieceStream {
   #files;
   #entries;
   #onProgress;
+  #headComplete;
   #stop = new AbortController();
   #failure = null;
-  /** Every piece of every file, in order: `{ file, piece, size, claimed, stored }`. */
+  /**
+   * Every piece of every file, in order: `{ file, piece, size, claimed, stored, read }`. Claimed: a
+   * job fetches it, or need not. Read: the reader has had it.
+   */
   #pieces = [];
+  /** Per file: the index of its first piece, and the length of `#pieces` at the end. */
+  #first = [];
   /** Pieces in memory: index in `#pieces` → bytes. */
   #held = new Map();
   /** The piece that the reader waits for. */
   #next = 0;
+  /** Promises of the connections. */
+  #running = [];
   #wake = withResolvers();
   /** Per file: the job that receives the whole file because the server knows no ranges. */
   #whole = new Map();
@@ -46,41 +55,59 @@ export class PieceStream {
   /**
    * @param {import('./manifest.js').ModelFile[]} files
    * @param {Array<Awaited<ReturnType<typeof import('./cache.js').openEntry>>>} entries one a file
-   * @param {{ signal?: AbortSignal, onProgress?: () => void }} [options]
+   * @param {{ signal?: AbortSignal, onProgress?: () => void,
+   *           headComplete?: (file: number) => boolean }} [options]
    */
-  constructor(files, entries, { signal, onProgress = () => {} } = {}) {
+  constructor(files, entries, { signal, onProgress = () => {}, headComplete = () => true } = {}) {
     this.#files = files;
     this.#entries = entries;
     this.#onProgress = onProgress;
+    this.#headComplete = headComplete;
     files.forEach((file, f) => {
+      this.#first.push(this.#pieces.length);
       for (let piece = 0; piece * PIECE_BYTES < file.bytes; piece++) {
         const size = Math.min(PIECE_BYTES, file.bytes - piece * PIECE_BYTES);
         const stored = entries[f]?.has(piece) ?? false;
         if (stored) this.cachedBytes += size;
-        this.#pieces.push({ file: f, piece, size, claimed: stored, stored });
+        this.#pieces.push({ file: f, piece, size, claimed: stored, stored, read: false });
       }
     });
+    this.#first.push(this.#pieces.length);
     if (signal?.aborted) this.#stop.abort();
     signal?.addEventListener('abort', () => this.#fail(cancelled()), { signal: this.#stop.signal });
   }
 
   async *[Symbol.asyncIterator]() {
-    const workers = Array.from({ length: CONNECTIONS }, () => this.#work());
+    this.#running = Array.from({ length: CONNECTIONS }, () => this.#work());
     try {
-      for (let index = 0; index < this.#pieces.length; index++) {
+      for (const index of this.#order()) {
         this.#next = index;
         this.#changed();
-        const { file, piece } = this.#pieces[index];
+        const piece = this.#pieces[index];
+        // Where all connections wait with pieces that come later, one more fetches what comes now.
+        if (!piece.claimed) this.#running.push(this.#work(this.#claim(index, 1)));
         while (!this.#failure && !this.#ready(index)) await this.#wake.promise;
         if (this.#failure) throw this.#failure;
-        const bytes = this.#held.get(index) ?? this.#entries[file].read(piece);
+        const bytes = this.#held.get(index) ?? this.#entries[piece.file].read(piece.piece);
         this.#held.delete(index);
+        piece.read = true;
         if (!bytes) throw new RadllamaError('io', 'the stored model could not be read');
-        yield { file, bytes };
+        yield { file: piece.file, bytes };
       }
     } finally {
       this.#fail(cancelled());
-      await Promise.allSettled(workers); // nothing writes to the entries after this
+      await Promise.allSettled(this.#running); // nothing writes to the entries after this
+    }
+  }
+
+  /** The indices of all pieces as the reader gets them. */
+  *#order() {
+    const rest = this.#first.slice(0, -1);
+    for (let file = 0; file < rest.length; file++) {
+      while (rest[file] < this.#first[file + 1] && !this.#headComplete(file)) yield rest[file]++;
+    }
+    for (let file = 0; file < rest.length; file++) {
+      while (rest[file] < this.#first[file + 1]) yield rest[file]++;
     }
   }
 
@@ -101,10 +128,10 @@ export class PieceStream {
     this.#changed();
   }
 
-  /** One connection: takes the earliest run of pieces that nobody fetches, until none is left. */
-  async #work() {
+  /** One connection: does the jobs that it takes until none is left, or only the one it is given. */
+  async #work(only) {
     try {
-      for (let job = this.#take(); job && !this.#failure; job = this.#take()) {
+      for (let job = only ?? this.#take(); job && !this.#failure; job = only ? null : this.#take()) {
         await this.#fetchJob(job);
       }
     } catch (error) {
@@ -112,20 +139,27 @@ export class PieceStream {
     }
   }
 
+  /** The first piece of a file, as long as one is missing, then the earliest run of pieces. */
   #take() {
+    const head = this.#first.find((index) => this.#pieces[index]?.claimed === false);
+    if (head !== undefined) return this.#claim(head, 1);
     const first = this.#pieces.findIndex((piece) => !piece.claimed);
-    if (first < 0) return null;
-    const { file } = this.#pieces[first];
-    let end = first;
-    while (end < first + JOB_PIECES && this.#pieces[end]?.file === file && !this.#pieces[end].claimed) {
+    return first < 0 ? null : this.#claim(first, JOB_PIECES);
+  }
+
+  /** A job of up to `most` pieces that nobody fetches, beginning at one. */
+  #claim(index, most) {
+    const { file } = this.#pieces[index];
+    let end = index;
+    while (end < index + most && this.#pieces[end]?.file === file && !this.#pieces[end].claimed) {
       this.#pieces[end++].claimed = true;
     }
-    return { file, index: first, end, part: null, filled: 0 };
+    return { file, index, end, part: null, filled: 0 };
   }
 
   /** Fetches a job's pieces, trying again from the byte it reached whenever the line breaks. */
   async #fetchJob(job) {
-    const { url, name, bytes } = this.#files[job.file];
+    const { url, path, bytes } = this.#files[job.file];
     for (let failures = 0; job.index < job.end; ) {
       const before = this.#position(job);
       try {
@@ -136,7 +170,7 @@ export class PieceStream {
         failures = this.#position(job) === before ? failures + 1 : 1;
         if (failures >= MAX_FAILURES) {
           // Whole, and shorter each time: that is what the server has.
-          if (error.shortBytes) throw truncated(name, bytes, error.shortBytes);
+          if (error.shortBytes) throw truncated(path, bytes, error.shortBytes);
           throw networkError(url, typed(error).message);
         }
         await pause(RETRY_MS * 2 ** (failures - 1) * (0.75 + Math.random() / 2), this.#stop.signal);
@@ -157,7 +191,7 @@ export class PieceStream {
     const total = totalBytes(response);
     if (response.status === 416 || (total !== null && total < file.bytes)) {
       response.body?.cancel();
-      throw truncated(file.name, file.bytes, total ?? from);
+      throw truncated(file.path, file.bytes, total ?? from);
     }
     if (response.status !== 206 && response.status !== 200) {
       response.body?.cancel();
@@ -232,7 +266,7 @@ export class PieceStream {
   /** Stores a piece, or holds it in memory as soon as there is room or the reader waits for it. */
   async #put(index, bytes) {
     const { file, piece, size } = this.#pieces[index];
-    if (index < this.#next || this.#ready(index)) {
+    if (this.#pieces[index].read || this.#ready(index)) {
       this.networkBytes -= size; // it came twice, around a change to whole files
       return;
     }
@@ -275,8 +309,8 @@ function totalBytes(response) {
 
 const number = (text) => (/^\d+$/.test(text ?? '') ? Number(text) : null);
 
-function truncated(name, expected, found) {
-  const text = `${name} is truncated: ${expected} bytes are expected, ${found} are there; download it again`;
+function truncated(path, expected, found) {
+  const text = `${path} is truncated: ${expected} bytes are expected, ${found} are there; download it again`;
   return new RadllamaError('truncated', text);
 }
 

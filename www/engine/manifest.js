@@ -2,7 +2,7 @@ import { RadllamaError, throwIfCancelled, typed } from './errors.js';
 
 /**
  * One file of a model.
- * @typedef {{ name: string, url: string, bytes: number, sha256: string }} ModelFile
+ * @typedef {{ path: string, url: string, bytes: number, sha256: string }} ModelFile
  */
 
 /**
@@ -31,12 +31,7 @@ export async function fetchManifest(url, signal) {
  */
 export function manifestFiles(text, url) {
   const { files } = JSON.parse(text);
-  return files.map(({ name, bytes, sha256 }) => ({
-    name,
-    url: new URL(name, url).href,
-    bytes,
-    sha256: sha256.toLowerCase(),
-  }));
+  return files.map(({ path, bytes, sha256 }) => ({ path, url: new URL(path, url).href, bytes, sha256 }));
 }
 
 /** @param {string} url @param {string} reason */

@@ -5,7 +5,8 @@
  *   → { id, method, args }            ← { id, event }*  then  { id, result } or { id, error }
  *   → { id, cancel: true }
  *
- * An error crosses as `{ code, message, fatal }`; `fatal` means that this worker is of no more use.
+ * An error crosses as `{ code, message, fatal, loaded }`: `fatal` means that this worker is of no more
+ * use, `loaded` whether it still has a model.
  */
 import init, { CancelToken, Gpu, ModelLoader } from '../pkg/radllama.js';
 import { deleteAll, deleteEntry, evictOthers, openEntry, storedBytes } from './cache.js';
@@ -19,11 +20,17 @@ const FLUSH_BYTES = 32 * 1024 * 1024;
 /** Progress is told at most this often. */
 const PROGRESS_MS = 50;
 
+// What leaves the device of no use: it remembers its first fault.
+const LOST = new Set(['device_lost', 'device_refused', 'out_of_memory']);
 // What a push may fail with that other bytes would not mend.
-const NOT_THE_BYTES = new Set(['device_lost', 'device_refused', 'internal', 'limit_too_small', 'out_of_memory']);
+const NOT_THE_BYTES = new Set([...LOST, 'internal', 'limit_too_small']);
 
 let wasm; // the promise of the module's exports, memory among them
-let device = null; // { gpu, tested, pipelines: { done, total }, onTested }
+/**
+ * The open device: `{ gpu, adapter, formats, tested, pipelines: { done, total }, onTested }`, where
+ * `tested` is the promise of the last test, which was for models with weights in `formats`.
+ */
+let device = null;
 let engine = null;
 
 const methods = { load, impression, generate, info, probe, deleteStored };
@@ -45,18 +52,18 @@ self.onmessage = async ({ data: { id, method, args, cancel } }) => {
     self.postMessage({ id, result: await running });
   } catch (thrown) {
     const { code, message } = typed(thrown);
-    if (code === 'device_lost') forgetDevice();
+    if (LOST.has(code)) forgetDevice();
     // After a trap the module's memory is in no known state.
     const fatal = thrown instanceof WebAssembly.RuntimeError;
-    self.postMessage({ id, error: { code, message, fatal } });
+    self.postMessage({ id, error: { code, message, fatal, loaded: engine !== null } });
   } finally {
     calls.delete(id);
   }
 };
 
 /**
- * Loads a model: opens the GPU, and while its pipelines are built and proved, brings the files from
- * the cache or the network to it.
+ * Loads a model: opens the GPU and brings the files from the cache or the network to it. As soon as
+ * the files' heads tell which kernels the model needs, those are compiled and proved beside that.
  * @param {{ manifestUrl: string, contextTokens?: number, cache?: boolean }} args
  */
 async function load({ manifestUrl, contextTokens, cache = true }, { signal, report }) {
@@ -64,12 +71,12 @@ async function load({ manifestUrl, contextTokens, cache = true }, { signal, repo
   engine = null;
   report({ type: 'progress', phase: 'start' });
   const { memory } = await (wasm ??= init());
-  const { gpu } = await openDevice();
+  device ??= await openDevice();
   throwIfCancelled(signal);
   const manifest = await fetchManifest(manifestUrl, signal);
 
   const started = performance.now();
-  const attempt = () => tryLoad({ gpu, manifest, manifestUrl, contextTokens, cache }, { signal, report });
+  const attempt = () => tryLoad({ manifest, manifestUrl, contextTokens, cache }, { signal, report });
   let loaded = await attempt();
   // The cache held what it should not and has lost it now, so the file comes from the network. One
   // such round a file at most: what is fetched and still wrong is an error.
@@ -87,13 +94,18 @@ async function load({ manifestUrl, contextTokens, cache = true }, { signal, repo
 
 /**
  * One try at a load. A file that the engine refuses loses its cache entry; `{ spoiled: true }` means
- * that the entry was there before, so that fetching the file anew may help.
+ * that one was there before, so that fetching the file anew may help.
  */
-async function tryLoad({ gpu, manifest, manifestUrl, contextTokens, cache }, { signal, report }) {
-  const loader = new ModelLoader(gpu, manifest, contextTokens);
+async function tryLoad({ manifest, manifestUrl, contextTokens, cache }, { signal, report }) {
+  const mine = device;
+  const loader = new ModelLoader(mine.gpu, manifest, contextTokens);
   const files = manifestFiles(manifest, manifestUrl);
   const entries = await openEntries(files, cache);
-  const stream = new PieceStream(files, entries, { signal, onProgress: () => progress.tell() });
+  const stream = new PieceStream(files, entries, {
+    signal,
+    onProgress: () => progress.tell(),
+    headComplete: (file) => loader.headComplete(file),
+  });
   const wasStored = entries.map((entry) => entry?.begun ?? false);
   const totalBytes = files.reduce((sum, { bytes }) => sum + bytes, 0);
   const transfer = () => ({
@@ -105,14 +117,14 @@ async function tryLoad({ gpu, manifest, manifestUrl, contextTokens, cache }, { s
   let pushedBytes = 0;
   const progress = throttled(() => {
     const phase = pushedBytes === totalBytes ? 'prepare' : 'load';
-    report({ type: 'progress', phase, ...transfer(), pushedBytes, pipelines: device?.pipelines });
+    report({ type: 'progress', phase, ...transfer(), pushedBytes, pipelines: mine.pipelines });
   });
+  mine.onTested = progress.tell;
+  let tested = null;
   let selfTestFailure = null;
-  device.tested.catch((error) => (selfTestFailure = error));
-  device.onTested = progress.tell;
 
   let owned = true;
-  let refused = null; // { file, error }
+  let refused = null; // { spoiled: indices of the files that may be damaged, error }
   try {
     progress.now();
     let unflushed = 0;
@@ -121,8 +133,15 @@ async function tryLoad({ gpu, manifest, manifestUrl, contextTokens, cache }, { s
       try {
         loader.push(file, bytes);
       } catch (error) {
-        if (!NOT_THE_BYTES.has(typed(error).code)) refused = { file, error };
+        const { code } = typed(error);
+        // Damage in one file's head can show first when another's is held against it.
+        const spoiled = code === 'hash_mismatch' ? [file] : [...files.keys()];
+        if (!NOT_THE_BYTES.has(code)) refused = { spoiled, error };
         throw error;
+      }
+      if (!tested && loader.formats()) {
+        tested = selfTest(mine, loader.formats());
+        tested.catch((error) => (selfTestFailure = error));
       }
       pushedBytes += bytes.length;
       unflushed += bytes.length;
@@ -135,7 +154,7 @@ async function tryLoad({ gpu, manifest, manifestUrl, contextTokens, cache }, { s
     }
     await loader.flush();
     progress.now();
-    await device.tested;
+    await tested;
     throwIfCancelled(signal);
     owned = false; // from here the engine owns what the loader held
     return { engine: await loader.finish(), bytes: transfer() };
@@ -143,11 +162,11 @@ async function tryLoad({ gpu, manifest, manifestUrl, contextTokens, cache }, { s
     if (owned && !(error instanceof WebAssembly.RuntimeError)) loader.free();
     if (!refused) throw error;
   } finally {
-    device.onTested = () => {};
+    mine.onTested = () => {};
     for (const entry of entries) entry?.close();
   }
-  await deleteEntry(files[refused.file].sha256);
-  if (wasStored[refused.file]) return { spoiled: true };
+  for (const file of refused.spoiled) await deleteEntry(files[file].sha256);
+  if (refused.spoiled.some((file) => wasStored[file])) return { spoiled: true };
   throw refused.error;
 }
 
@@ -163,20 +182,34 @@ async function openEntries(files, cache) {
 }
 
 async function openDevice() {
-  if (device) return device;
   if (!navigator.gpu) {
     throw new RadllamaError('no_adapter', `no GPU adapter was found; ${missingHint()}`);
   }
-  const gpu = await Gpu.open();
-  device = { gpu, pipelines: { done: 0, total: 0 }, onTested: () => {} };
-  const mine = device;
-  device.tested = gpu.selfTest((done, total) => {
-    mine.pipelines = { done, total };
-    mine.onTested();
+  // The engine asks for its own adapter; this one tells what the engine cannot see.
+  const adapter = await navigator.gpu.requestAdapter({ powerPreference: 'high-performance' });
+  const gpu = await Gpu.open(adapter?.features.has('subgroups') ?? false);
+  const { vendor, architecture } = adapter?.info ?? {};
+  const pipelines = { done: 0, total: 0 };
+  return { gpu, adapter: { vendor, architecture }, formats: [], tested: null, pipelines, onTested: () => {} };
+}
+
+/**
+ * Compiles and proves the kernels for weights in `formats`, unless that has been done or begun. A
+ * load that is cancelled leaves its test running for the next one.
+ */
+function selfTest(mine, formats) {
+  if (mine.tested && formats.every((format) => mine.formats.includes(format))) return mine.tested;
+  const before = mine.tested?.catch(() => {}); // the last one to end is the one that counts
+  mine.formats = formats;
+  mine.tested = Promise.resolve(before).then(() => {
+    return mine.gpu.selfTest(formats, (done, total) => {
+      mine.pipelines = { done, total };
+      mine.onTested();
+    });
   });
   // A device that failed its test is not kept: the next load asks for a new one.
-  device.tested.catch(() => device === mine && forgetDevice());
-  return device;
+  mine.tested.catch(() => device === mine && forgetDevice());
+  return mine.tested;
 }
 
 function missingHint() {
@@ -213,7 +246,7 @@ function loaded() {
 }
 
 function info() {
-  return { gpu: device.gpu.info(), model: loaded().info() };
+  return { gpu: { ...device.adapter, ...device.gpu.info() }, model: loaded().info() };
 }
 
 /**

@@ -94,7 +94,7 @@ pub(crate) fn test() -> Result<()> {
     tally.tests("cargo test of xtask", chores, cargo_counts);
 
     step("the page");
-    let built = wasm::build(wasm::Optimizer::Required).and_then(|()| page::assemble().map(drop));
+    let built = wasm::build().and_then(|()| page::assemble().map(drop));
     tally.check("building the page", built);
     step("browser tests");
     let mut browser = program("node", ["--test", "--test-concurrency=1", "--test-reporter=tap"]);

@@ -25,7 +25,7 @@ pub(crate) fn demo(port: Option<u16>) -> Result<()> {
         FINDINGS,
     ]))?;
     println!();
-    wasm::build(wasm::Optimizer::IfInstalled)?;
+    wasm::build()?;
     let dir = page::assemble()?;
     println!("The page is in {}", dir.display());
     match port {

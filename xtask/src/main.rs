@@ -55,7 +55,7 @@ fn main() -> Result<()> {
         Task::Demo { no_serve, port } => demo::demo((!no_serve).then_some(port)),
         Task::Test => checks::test(),
         Task::Setup => setup::everything(),
-        Task::Wasm => wasm::build(wasm::Optimizer::Required),
+        Task::Wasm => wasm::build(),
         Task::Page => page::assemble().map(drop),
         Task::Serve { port } => serve::serve(&page::root(), port),
     }

@@ -33,22 +33,17 @@ const LAVAPIPE: Package = Package {
     present: || system_lavapipe().is_some(),
     reason: "lavapipe, the Vulkan driver on the CPU that the tests run on",
 };
-const BINARYEN: Package = Package {
-    name: "binaryen",
-    present: || on_path("wasm-opt"),
-    reason: "wasm-opt, which makes the browser's package smaller",
-};
 const CHROMIUM: Package = Package {
     name: "chromium",
     present: || chromium().is_some(),
     reason: "the browser that the tests drive, and SwiftShader, its Vulkan driver on the CPU",
 };
 
-/// What the demonstration needs: the wasm target, a Vulkan driver and wasm-opt.
+/// What the demonstration needs: the wasm target and a Vulkan driver.
 pub(crate) fn for_demo() -> Result<()> {
     rust()?;
     if cfg!(target_os = "linux") {
-        apt(&[VULKAN_LOADER, VULKAN_DRIVERS, BINARYEN])?;
+        apt(&[VULKAN_LOADER, VULKAN_DRIVERS])?;
     }
     Ok(())
 }
@@ -56,7 +51,7 @@ pub(crate) fn for_demo() -> Result<()> {
 /// What every check and test needs.
 pub(crate) fn everything() -> Result<()> {
     rust()?;
-    apt(&[VULKAN_LOADER, LAVAPIPE, BINARYEN, CHROMIUM])?;
+    apt(&[VULKAN_LOADER, LAVAPIPE, CHROMIUM])?;
     lavapipe()?;
     node()
 }

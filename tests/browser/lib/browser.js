@@ -19,7 +19,7 @@ export const PATIENCE_MS = 240_000;
 
 /**
  * A server and a browser with a fresh profile on a real directory, both gone when the test ends.
- * @param {import('node:test').TestContext} t
+ * @param {{ after: (end: () => Promise<void>) => void }} t a test's context, or `{ after }` of a file
  * @param {{ webgpu?: boolean, server?: Partial<TestServer>, context?: object }} [options]
  */
 export async function open(t, { webgpu = true, server: settings, context: more } = {}) {
@@ -44,6 +44,18 @@ export async function open(t, { webgpu = true, server: settings, context: more }
     throw new Error(`the page threw: ${error.stack}`);
   });
   return { server, context, page };
+}
+
+/**
+ * Runs a function in the engine's worker, before the worker's own script.
+ * @param {import('playwright-core').BrowserContext} context
+ * @param {() => void} change it gets nothing from here: only its source is sent
+ */
+export async function changeWorker(context, change) {
+  await context.route('**/engine/worker.js', async (route) => {
+    const response = await route.fetch();
+    await route.fulfill({ response, body: `(${change})();\n${await response.text()}` });
+  });
 }
 
 /** Opens the page with parameters in its address. */

@@ -2,11 +2,11 @@
 // adapter can run, and prints `{ features, results: [{ file, created?, skipped?, error? }] }`.
 import { readFileSync, writeSync } from 'node:fs';
 
-import { create, globals } from 'webgpu';
+import { create as createGpu, globals } from 'webgpu';
 
 Object.assign(globalThis, globals);
 const shaders = JSON.parse(readFileSync(0, 'utf8'));
-const gpu = create(['backend=vulkan']);
+const gpu = createGpu(['backend=vulkan']);
 const adapter = await gpu.requestAdapter();
 if (!adapter) throw new Error(`no adapter from ${process.env.VK_ICD_FILENAMES}`);
 const features = [...adapter.features];
@@ -16,28 +16,24 @@ const { maxStorageBuffersPerShaderStage, maxComputeWorkgroupStorageSize } = adap
 const requiredLimits = { maxStorageBuffersPerShaderStage, maxComputeWorkgroupStorageSize };
 const device = await adapter.requestDevice({ requiredFeatures, requiredLimits });
 
-const results = [];
-for (const { file, code, features: needed = [], overrides } of shaders) {
-  if (!needed.every((feature) => requiredFeatures.includes(feature))) {
-    results.push({ file, skipped: true });
-    continue;
-  }
+async function create({ file, code, features: needed = [], overrides }) {
+  if (!needed.every((feature) => requiredFeatures.includes(feature))) return { file, skipped: true };
   device.pushErrorScope('validation');
   const module = device.createShaderModule({ code, label: file });
+  const scope = device.popErrorScope(); // before anything is awaited: the scope is this module's alone
   const { messages } = await module.getCompilationInfo();
-  const invalid = await device.popErrorScope();
+  const invalid = await scope;
   const errors = messages.filter(({ type }) => type === 'error').map((m) => `${m.lineNum}:${m.linePos} ${m.message}`);
-  if (errors.length > 0 || invalid) {
-    results.push({ file, error: errors.join('\n') || invalid.message });
-    continue;
-  }
+  if (errors.length > 0 || invalid) return { file, error: errors.join('\n') || invalid.message };
   try {
     await device.createComputePipelineAsync({ layout: 'auto', compute: { module, constants: overrides } });
-    results.push({ file, created: true });
+    return { file, created: true };
   } catch ({ message }) {
-    results.push({ file, error: message });
+    return { file, error: message };
   }
 }
+
+const results = await Promise.all(shaders.map(create)); // drivers compile on several threads
 writeSync(1, JSON.stringify({ features, results }));
 // Dawn aborts if its threads still work when the process ends, or if its instance is collected first.
 device.destroy();

@@ -71,7 +71,7 @@ const stringBytes = (text) => Buffer.concat([u64le(Buffer.byteLength(text)), Buf
  */
 export async function largeModel(server, times = 10) {
   const { manifest, bytes: wanted } = defaultModel();
-  const parts = manifest.files.map(({ name }) => readHeader(join(www, 'weights', name)));
+  const parts = manifest.files.map(({ path }) => readHeader(join(www, 'weights', path)));
   const tensors = parts.flatMap((part) => part.tensors);
   const layer = ({ name }) => /^blk\.(\d+)\./.exec(name)?.[1];
   const once = tensors.filter((tensor) => layer(tensor) === undefined);
@@ -110,7 +110,7 @@ export async function largeModel(server, times = 10) {
   const hash = createHash('sha256');
   for (const chunk of file.read(0, bytes)) hash.update(chunk);
   server.files.set('/large/model.gguf', file);
-  const files = [{ name: 'model.gguf', bytes, sha256: hash.digest('hex') }];
+  const files = [{ path: 'model.gguf', bytes, sha256: hash.digest('hex') }];
   server.files.set('/large/manifest.json', Buffer.from(JSON.stringify({ ...manifest, files })));
   return { manifest: 'large/manifest.json', bytes };
 }

@@ -25,7 +25,7 @@ export function serveModel(server, files, change = () => {}) {
   const entries = Object.entries(files);
   const manifest = {
     ...defaultModel().manifest,
-    files: entries.map(([name, bytes]) => ({ name, bytes: bytes.length, sha256: sha256(bytes) })),
+    files: entries.map(([path, bytes]) => ({ path, bytes: bytes.length, sha256: sha256(bytes) })),
   };
   change(manifest);
   for (const [name, bytes] of entries) server.files.set(`/bad/${name}`, bytes);
@@ -36,5 +36,5 @@ export function serveModel(server, files, change = () => {}) {
 /** One file of the default model. */
 export function defaultFile(index) {
   const { manifest } = defaultModel();
-  return readFileSync(join(www, 'weights', manifest.files[index].name));
+  return readFileSync(join(www, 'weights', manifest.files[index].path));
 }
