@@ -58,7 +58,8 @@ fn main() {
                 }) {
                     let case = product_case(&permutation, *rows, *cols, tokens);
                     let pipeline = gpu.pipeline(&permutation).await.unwrap();
-                    let run = gpu::repeat(&gpu, &pipeline, &case, permutation.variant).await.unwrap();
+                    let run =
+                        gpu::repeat(&gpu, &pipeline, &case, permutation.variant).await.unwrap();
                     runs.push((permutation, run, f64::INFINITY));
                 }
                 // As many dispatches a submit as take the slowest about a tenth of a second.

@@ -2,7 +2,6 @@
 //! device: a quantized Llama-2-architecture model, run by this crate's WGSL compute shaders.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
-
 pub mod config;
 pub mod convert;
 pub mod cpu;

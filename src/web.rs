@@ -8,7 +8,8 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use js_sys::{Function, JSON, Reflect};
+use gloo_utils::format::JsValueSerdeExt;
+use js_sys::{Function, Reflect};
 use serde::{Deserialize, Serialize};
 use wasm_bindgen::prelude::*;
 
@@ -33,9 +34,7 @@ fn thrown(error: Error) -> JsValue {
 }
 
 fn plain(value: &impl Serialize) -> Js<JsValue> {
-    let json = serde_json::to_string(value)
-        .map_err(|error| thrown(Error::Internal(error.to_string())))?;
-    JSON::parse(&json)
+    JsValue::from_serde(value).map_err(|error| thrown(Error::Internal(error.to_string())))
 }
 
 fn now() -> f64 {

@@ -8,8 +8,8 @@ use std::path::PathBuf;
 use radllama::cpu::{CpuExecutor, CpuStore};
 use radllama::engine::{Engine, GenerateOptions, Generation, Watch};
 use radllama::gpu::{Gpu, GpuExecutor, GpuStore};
-use radllama::model::loader::{Loader, Part, Store, Weights};
 use radllama::model::Executor;
+use radllama::model::loader::{Loader, Part, Store, Weights};
 use radllama::prompt::Template;
 use serde_json::Value;
 

@@ -307,25 +307,3 @@ proptest! {
         }
     }
 }
-
-/// Figures, not a check: `cargo test --test quant -- --ignored --nocapture`.
-#[test]
-#[ignore = "prints figures"]
-#[allow(clippy::print_stdout)]
-fn repack_speed() {
-    for ty in TensorType::ALL {
-        let format = Format::for_source(ty);
-        let row = ty.row_bytes(1024).unwrap() as usize;
-        let bytes = vec![1; (1 << 20) / row * row];
-        let (mut codes, mut scales) = (Vec::new(), Vec::new());
-        let mut best = f64::MAX;
-        for _ in 0..50 {
-            codes.clear();
-            scales.clear();
-            let start = std::time::Instant::now();
-            repack(ty, format, 1024, &bytes, "t", &mut codes, &mut scales).unwrap();
-            best = best.min(start.elapsed().as_secs_f64());
-        }
-        println!("{ty:>5} to {format}: {:.2} GB/s", bytes.len() as f64 / best / 1e9);
-    }
-}

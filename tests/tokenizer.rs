@@ -98,7 +98,6 @@ fn smollm2() -> Tokenizer {
 }
 
 #[test]
-#[ignore = "until weights/ holds the default model; or set RADLLAMA_SMOLLM2"]
 fn smollm2_vectors() {
     let tokenizer = smollm2();
     assert_eq!(check_vectors(&tokenizer, "smollm2"), 46 + 210 + 9);

@@ -67,12 +67,7 @@ impl CpuExecutor {
 }
 
 /// Runs the dispatches of one step over `buffers`.
-fn run(
-    dispatches: &[Dispatch],
-    step: &Step,
-    buffers: &mut [Vec<u32>],
-    counters: &mut Counters,
-) {
+fn run(dispatches: &[Dispatch], step: &Step, buffers: &mut [Vec<u32>], counters: &mut Counters) {
     for Dispatch { call, buffers: ids } in dispatches {
         // The outputs are taken out of the arena for the call, so that inputs can be borrowed.
         let bindings = || call.bindings().iter().zip(ids);

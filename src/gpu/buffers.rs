@@ -123,14 +123,19 @@ impl Gpu {
         let view = staging
             .get_mapped_range(..4 * words as u64)
             .map_err(|error| Error::Internal(error.to_string()))?;
-        let result = view.chunks_exact(4).map(|b| u32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
+        let result =
+            view.chunks_exact(4).map(|b| u32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
         drop(view);
         staging.unmap();
         Ok(result)
     }
 
     /// Runs `make` and turns what the device has to say against it into an error.
-    pub(super) async fn scoped<T>(&self, what: &str, make: impl FnOnce() -> Result<T>) -> Result<T> {
+    pub(super) async fn scoped<T>(
+        &self,
+        what: &str,
+        make: impl FnOnce() -> Result<T>,
+    ) -> Result<T> {
         let validation = self.device.push_error_scope(wgpu::ErrorFilter::Validation);
         let memory = self.device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
         let made = make();

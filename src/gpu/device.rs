@@ -81,8 +81,7 @@ impl Gpu {
         watch(&device, &fault);
         let subgroups = (features.contains(wgpu::Features::SUBGROUP) || options.subgroups)
             && (info.subgroup_min_size >= 8 || info.subgroup_min_size == 0);
-        let tier =
-            if info.device_type == wgpu::DeviceType::Cpu { Tier::Cpu } else { Tier::Gpu };
+        let tier = if info.device_type == wgpu::DeviceType::Cpu { Tier::Cpu } else { Tier::Gpu };
         Ok(Gpu { device, queue, info, tier, subgroups, fault })
     }
 
@@ -132,9 +131,10 @@ impl Gpu {
 
     /// Waits for the callback of a mapping: blocks natively, awaits in the browser.
     pub(super) fn poll(&self) -> Result<()> {
-        self.device.poll(wgpu::PollType::wait_indefinitely()).map(|_| ()).map_err(|error| {
-            Error::DeviceLost { reason: error.to_string() }
-        })
+        self.device
+            .poll(wgpu::PollType::wait_indefinitely())
+            .map(|_| ())
+            .map_err(|error| Error::DeviceLost { reason: error.to_string() })
     }
 }
 

@@ -70,8 +70,7 @@ impl GpuExecutor {
         gpu.queue.write_buffer(&buffers[program.rope_table.0], 0, bytemuck::cast_slice(&table));
         let positions: Vec<Step> = (0..=context).map(|position| Step::new(position, 1)).collect();
         let steps = gpu.uniforms("steps", positions.iter().map(bytemuck::bytes_of));
-        let uploaded_bytes =
-            weights.store.uploaded_bytes + 4 * table.len() as u64 + steps.size();
+        let uploaded_bytes = weights.store.uploaded_bytes + 4 * table.len() as u64 + steps.size();
         let bind = |plan: &[Dispatch]| bind(&gpu, kernels, plan, &buffers, &steps);
         let (decode, prefill) = (bind(&program.decode)?, bind(&program.prefill)?);
         let (head, top_k) = (bind(&program.head)?, bind(&program.top_k)?);

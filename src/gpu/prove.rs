@@ -22,9 +22,10 @@ impl Kernels {
     pub(super) fn get(&self, call: &Call) -> Result<(Variant, &Pipeline)> {
         // Proven under the name of the base variant, whichever won.
         let key = call.permutation(Variant::Base);
-        self.proven.get(&key).map(|(variant, pipeline)| (*variant, pipeline)).ok_or_else(|| {
-            Error::Internal(format!("{} was not proven on this device", key.name()))
-        })
+        self.proven
+            .get(&key)
+            .map(|(variant, pipeline)| (*variant, pipeline))
+            .ok_or_else(|| Error::Internal(format!("{} was not proven on this device", key.name())))
     }
 
     /// Which variant each kernel runs as.
@@ -167,8 +168,7 @@ fn prepare(gpu: &Gpu, pipeline: &Pipeline, case: &Case, variant: Variant) -> Res
         offset: 0,
         size: std::num::NonZeroU64::new(case.call.params().len() as u64),
     };
-    let bind_group =
-        gpu.bind_group(pipeline, &buffers.iter().collect::<Vec<_>>(), params, &steps);
+    let bind_group = gpu.bind_group(pipeline, &buffers.iter().collect::<Vec<_>>(), params, &steps);
     Ok(Prepared { buffers, bind_group, grid: case.call.grid(&case.step, variant) })
 }
 

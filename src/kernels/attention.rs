@@ -18,8 +18,7 @@ pub struct Params {
 }
 
 /// qkv \[T\]\[(H + 2 Hkv) Dh\], k_cache and v_cache \[context\]\[Hkv Dh\] → out \[T\]\[H Dh\]
-pub const BINDINGS: &[Binding] =
-    &[read("qkv"), read("k_cache"), read("v_cache"), write("out")];
+pub const BINDINGS: &[Binding] = &[read("qkv"), read("k_cache"), read("v_cache"), write("out")];
 
 /// Threads of a workgroup of the serial variant: as many tokens of one head, or, for a single token, as
 /// many shares of its keys.

@@ -62,7 +62,10 @@ pub fn cases(permutation: &Permutation, extent: Extent) -> Vec<Case> {
         "embed" => {
             let sizes: &[_] =
                 if full { &[(96, 50, 5), (576, 300, 70), (32, 7, 1)] } else { &[(96, 50, 5)] };
-            sizes.iter().map(|&(dim, vocab, t)| gather(format, dim, vocab, t, &mut random)).collect()
+            sizes
+                .iter()
+                .map(|&(dim, vocab, t)| gather(format, dim, vocab, t, &mut random))
+                .collect()
         }
         "rms_norm" => {
             let sizes: &[_] = if full {
@@ -261,14 +264,24 @@ fn gather(format: Format, dim: u32, vocab: u32, tokens: u32, random: &mut Random
     let ids = (0..position + tokens).map(|_| (random.next() % u64::from(vocab + 1)) as u32);
     let before = vec![codes, scales, ids.collect(), blank(dim * tokens)];
     let call = Call::Embed(format, embed::Params { dim, vocab, pad: [0; 2] });
-    Case { name: format!("V {vocab}, D {dim}, T {tokens}"), call, step: Step::new(position, tokens), before }
+    Case {
+        name: format!("V {vocab}, D {dim}, T {tokens}"),
+        call,
+        step: Step::new(position, tokens),
+        before,
+    }
 }
 
 fn norm(dim: u32, tokens: u32, last_only: u32, random: &mut Random) -> Case {
     let rows = if last_only == 1 { 1 } else { tokens };
     let before = vec![random.floats(dim * tokens), random.floats(dim), blank(dim * rows)];
     let call = Call::RmsNorm(rms_norm::Params { dim, eps: 1e-5, last_only, pad: 0 });
-    Case { name: format!("D {dim}, T {tokens}, last {last_only}"), call, step: Step::new(3, tokens), before }
+    Case {
+        name: format!("D {dim}, T {tokens}, last {last_only}"),
+        call,
+        step: Step::new(3, tokens),
+        before,
+    }
 }
 
 type AttentionSize = (u32, u32, u32, u32, u32);

@@ -45,13 +45,7 @@ pub fn grid(p: &Params, epilogue: Epilogue, variant: Variant) -> [u32; 3] {
 
 /// The CPU twin of matvec and matmul: each block of a row is dequantized once, then multiplied with
 /// every token's activations in ascending order of the columns.
-pub fn reference(
-    format: Format,
-    epilogue: Epilogue,
-    p: &Params,
-    step: &Step,
-    args: &mut Args<'_>,
-) {
+pub fn reference(format: Format, epilogue: Epilogue, p: &Params, step: &Step, args: &mut Args<'_>) {
     let (codes, scales) = (args.inputs[0], args.inputs[1]);
     let x: &[f32] = bytemuck::cast_slice(args.inputs[2]);
     let out: &mut [f32] = bytemuck::cast_slice_mut(args.outputs[0]);

@@ -75,7 +75,6 @@ pub struct Args<'a> {
     pub outputs: Vec<&'a mut [u32]>,
 }
 
-
 /// A kernel with all that is fixed when the plan is built.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Call {

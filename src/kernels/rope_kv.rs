@@ -26,8 +26,7 @@ impl Params {
 
 /// table \[context\]\[Dh/2\] of (cos, sin) → qkv \[T\]\[(H + 2 Hkv) Dh\], k_cache and v_cache
 /// \[context\]\[Hkv Dh\]
-pub const BINDINGS: &[Binding] =
-    &[read("table"), write("qkv"), write("k_cache"), write("v_cache")];
+pub const BINDINGS: &[Binding] = &[read("table"), write("qkv"), write("k_cache"), write("v_cache")];
 
 /// Threads of a workgroup, a pair each.
 pub const WORKGROUP: u32 = 64;
@@ -58,8 +57,7 @@ pub fn reference(p: &Params, step: &Step, args: &mut Args<'_>) {
     let qkv: &mut [f32] = bytemuck::cast_slice_mut(qkv);
     let k_cache: &mut [f32] = bytemuck::cast_slice_mut(k_cache);
     let v_cache: &mut [f32] = bytemuck::cast_slice_mut(v_cache);
-    let (q_size, kv_size) =
-        ((p.heads * p.head_dim) as usize, (p.kv_heads * p.head_dim) as usize);
+    let (q_size, kv_size) = ((p.heads * p.head_dim) as usize, (p.kv_heads * p.head_dim) as usize);
     let half = (p.head_dim / 2) as usize;
     for t in 0..step.tokens as usize {
         let position = step.position as usize + t;

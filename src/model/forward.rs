@@ -5,9 +5,7 @@
 use super::layout::{Layout, Matrix};
 use super::program::{BufferId, BufferSpec, Dispatch, Program};
 use crate::error::{Error, Result};
-use crate::kernels::{
-    Call, Epilogue, argmax, attention, embed, matvec, rms_norm, rope_kv, top_k,
-};
+use crate::kernels::{Call, Epilogue, argmax, attention, embed, matvec, rms_norm, rope_kv, top_k};
 
 /// How many tokens a plan is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,15 +16,15 @@ enum Tokens {
 
 /// Activations and cache; shapes by the letters of [`crate::kernels`].
 struct Buffers {
-    ids: BufferId,        // [context + 1]
-    rope_table: BufferId, // [context][Dh / 2] of (cos, sin)
-    hidden: BufferId,     // [T][D], the residual stream
-    normed: BufferId,     // [T][D]
-    qkv: BufferId,        // [T][(H + 2 Hkv) Dh]
-    attended: BufferId,   // [T][H Dh]
-    activated: BufferId,  // [T][F]
-    logits: BufferId,     // [V]
-    top: BufferId,        // [MAX_K] of (id, logit's bits)
+    ids: BufferId,                    // [context + 1]
+    rope_table: BufferId,             // [context][Dh / 2] of (cos, sin)
+    hidden: BufferId,                 // [T][D], the residual stream
+    normed: BufferId,                 // [T][D]
+    qkv: BufferId,                    // [T][(H + 2 Hkv) Dh]
+    attended: BufferId,               // [T][H Dh]
+    activated: BufferId,              // [T][F]
+    logits: BufferId,                 // [V]
+    top: BufferId,                    // [MAX_K] of (id, logit's bits)
     cache: Vec<(BufferId, BufferId)>, // a layer's keys and values, [context][Hkv Dh] each
 }
 
@@ -36,7 +34,10 @@ pub fn program(layout: &Layout, context: u32, chunk: u32) -> Result<Program> {
     if context == 0 || context > config.max_position_embeddings {
         return Err(Error::BadOption {
             option: "context",
-            value: format!("{context} (the model was trained for {})", config.max_position_embeddings),
+            value: format!(
+                "{context} (the model was trained for {})",
+                config.max_position_embeddings
+            ),
             expected: "between 1 and the model's own context",
         });
     }
@@ -80,9 +81,7 @@ pub fn program(layout: &Layout, context: u32, chunk: u32) -> Result<Program> {
     head(layout, &b, &mut program.head);
     let k = top_k::MAX_K.min(config.vocab_size);
     let params = top_k::Params { vocab: config.vocab_size, k, pad: [0; 2] };
-    program
-        .top_k
-        .push(Dispatch { call: Call::TopK(params), buffers: vec![b.logits, b.top] });
+    program.top_k.push(Dispatch { call: Call::TopK(params), buffers: vec![b.logits, b.top] });
     Ok(program)
 }
 

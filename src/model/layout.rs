@@ -114,11 +114,7 @@ impl Layout {
                 )?,
                 output: builder.matrix(&name("attn_output"), &[(&name("attn_output"), d)], q)?,
                 ffn_norm: builder.vector(&name("ffn_norm"), d)?,
-                gate_up: builder.matrix(
-                    &format!("blk.{i}.gate_up"),
-                    &[(&gate, f), (&up, f)],
-                    d,
-                )?,
+                gate_up: builder.matrix(&format!("blk.{i}.gate_up"), &[(&gate, f), (&up, f)], d)?,
                 down: builder.matrix(&name("ffn_down"), &[(&name("ffn_down"), d)], f)?,
             });
         }
@@ -128,9 +124,11 @@ impl Layout {
         } else {
             builder.matrix("output", &[("output.weight", v)], d)?
         };
-        if let Some(name) = builder.tensors.keys().find(|name| {
-            !builder.routes.contains_key(**name) && !is_redundant(name)
-        }) {
+        if let Some(name) = builder
+            .tensors
+            .keys()
+            .find(|name| !builder.routes.contains_key(**name) && !is_redundant(name))
+        {
             return Err(Error::UnexpectedTensor { tensor: name.to_string() });
         }
         let Builder { buffers, routes, .. } = builder;
@@ -209,8 +207,7 @@ impl Builder<'_> {
         let format = format.unwrap_or(Format::F32);
         let words = |per_row: u32| u64::from(per_row) * u64::from(rows);
         let codes = self.buffer(format!("{label} codes"), words(format.code_words(cols)));
-        let scales =
-            self.buffer(format!("{label} scales"), words(format.scale_words(cols)).max(4));
+        let scales = self.buffer(format!("{label} scales"), words(format.scale_words(cols)).max(4));
         let matrix = Matrix { format, codes, scales, rows, cols };
         let mut first = 0;
         for (name, part_rows) in parts {
