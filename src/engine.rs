@@ -339,14 +339,20 @@ impl<E: Executor> Run<'_, '_, E> {
     /// The ids are chosen here, from the largest logits or all of them.
     async fn sampled(&mut self) -> Result<()> {
         let sampling = &self.options.sampling;
-        let few =
-            (1..=top_k::MAX_K).contains(&sampling.top_k) && sampling.repetition_penalty == 1.0;
-        let mut sampler = Sampler::new(sampling.clone())?;
+        let few = (1..=top_k::MAX_K).contains(&sampling.top_k) && sampling.repetition_penalty == 1.0;
+        let mut sampler = Sampler::new(*sampling)?;
         let mut recent = self.generation.prompt_ids.clone();
         let mut position = recent.len() as u32;
         loop {
             let mut candidates = if few {
-                self.executor.top_k().await?
+                // A NaN or an infinity may lie outside the largest few; the choice behind the head, made
+                // over all logits, tells of it.
+                let chosen = self.executor.fetch_id(position)?;
+                let candidates = self.executor.top_k().await?;
+                if self.executor.read(chosen).await?.contains(&argmax::NOT_FINITE) {
+                    return Err(Error::NotFinite { position });
+                }
+                candidates
             } else {
                 let logits = self.executor.logits().await?;
                 (0..).zip(logits).collect()
@@ -356,10 +362,7 @@ impl<E: Executor> Run<'_, '_, E> {
             }
             let id = sampler.sample(&mut candidates, &recent)?;
             recent.push(id);
-            if !self.accept(&[id])?
-                || recent.len()
-                    == self.generation.prompt_ids.len() + self.options.max_new_tokens as usize
-            {
+            if !self.accept(&[id])? || recent.len() == self.generation.prompt_ids.len() + self.options.max_new_tokens as usize {
                 return Ok(());
             }
             self.executor.write_ids(position, &[id])?;
@@ -372,7 +375,8 @@ impl<E: Executor> Run<'_, '_, E> {
     /// Takes chosen ids. False when there is nothing more to do.
     fn accept(&mut self, ids: &[u32]) -> Result<bool> {
         for id in ids {
-            let position = (self.generation.prompt_ids.len() + self.generation.ids.len()) as u32;
+            let position =
+                (self.generation.prompt_ids.len() + self.generation.ids.len()) as u32;
             if *id == argmax::NOT_FINITE {
                 return Err(Error::NotFinite { position });
             }
@@ -411,7 +415,9 @@ impl<E: Executor> Run<'_, '_, E> {
             prefill_tokens_per_s: rate(read, prefill_ms),
             decode_tokens_per_s: rate(generation.ids.len().saturating_sub(1), decode_ms),
         };
-        generation.steady.1 = self.executor.counters() - self.after_first;
+        if self.first_at.is_some() {
+            generation.steady.1 = self.executor.counters() - self.after_first;
+        }
         Ok(generation)
     }
 }

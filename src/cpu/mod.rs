@@ -1,7 +1,7 @@
 //! The executor over the kernels' CPU twins: slow, plain, and the measure of the GPU's.
 
 use crate::error::{Error, Result};
-use crate::kernels::{Access, Args, Step, rope_kv};
+use crate::kernels::{Access, Args, Step, rope_kv, top_k};
 use crate::model::loader::Store;
 use crate::model::{BufferId, BufferSpec, Counters, Dispatch, Executor, Program, Weights, forward};
 
@@ -54,11 +54,15 @@ pub struct CpuExecutor {
 }
 
 impl CpuExecutor {
-    /// An executor of `weights` for a context of `context` positions.
+    /// An executor for a context of `context` positions. It takes the weights out of `weights`.
     pub fn new(weights: &mut Weights<CpuStore>, context: u32, chunk: u32) -> Result<Self> {
         let layout = &weights.layout;
         let program = forward::program(layout, context, chunk)?;
         let mut buffers = std::mem::take(&mut weights.store.buffers);
+        if buffers.len() != layout.buffers.len() {
+            // A second executor would run on zeros.
+            return Err(Error::Internal("another executor took the weights".into()));
+        }
         buffers.extend(zeroed(&program.buffers[buffers.len()..])?);
         let table = rope_kv::table(context, layout.config.head_dim, layout.config.rope_theta);
         buffers[program.rope_table.0] = bytemuck::cast_slice(&table).to_vec();
@@ -144,15 +148,10 @@ impl Executor for CpuExecutor {
     async fn top_k(&mut self) -> Result<Vec<(u32, f32)>> {
         let CpuExecutor { program, buffers, counters, .. } = self;
         run(&program.top_k, &Step::new(0, 1), buffers, counters);
-        Ok(top_pairs(&buffers[program.top.0], buffers[program.logits.0].len()))
+        Ok(top_k::pairs(&buffers[program.top.0], buffers[program.logits.0].len()))
     }
 
     fn counters(&self) -> Counters {
         self.counters
     }
-}
-
-/// The pairs that the top_k kernel wrote, as many as there are logits.
-pub(crate) fn top_pairs(words: &[u32], vocab: usize) -> Vec<(u32, f32)> {
-    words.chunks_exact(2).take(vocab).map(|pair| (pair[0], f32::from_bits(pair[1]))).collect()
 }

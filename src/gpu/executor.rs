@@ -3,9 +3,8 @@
 
 use super::buffers::UNIFORM_STRIDE;
 use super::{Gpu, GpuStore, Kernels, Pipeline};
-use crate::cpu::top_pairs;
-use crate::error::Result;
-use crate::kernels::{Call, Step, Variant, rope_kv};
+use crate::error::{Error, Result};
+use crate::kernels::{Call, Step, Variant, rope_kv, top_k};
 use crate::model::{BufferSpec, Counters, Dispatch, Executor, Program, Weights, forward};
 
 /// Weights, cache and bind groups on a device.
@@ -60,6 +59,9 @@ impl GpuExecutor {
         let program = forward::program(&weights.layout, context, chunk)?;
         let config = &weights.layout.config;
         let mut buffers = std::mem::take(&mut weights.store.buffers);
+        if buffers.len() != weights.layout.buffers.len() {
+            return Err(Error::Internal("these weights were given to an executor before".into()));
+        }
         let more: Vec<&BufferSpec> = program.buffers[buffers.len()..].iter().collect();
         let what = format!("the KV cache of {context} positions");
         let made = gpu
@@ -213,7 +215,9 @@ impl Executor for GpuExecutor {
     }
 
     fn decode(&mut self, position: u32, steps: u32) -> Result<PendingIds> {
-        let steps = steps.min(MAX_STEPS);
+        if steps > MAX_STEPS {
+            return Err(Error::Internal(format!("{steps} decode steps at once, {MAX_STEPS} at most")));
+        }
         let mut encoder = self.encoder();
         for entry in position..position + steps {
             let step = Step::new(entry, 1);
@@ -263,7 +267,7 @@ impl Executor for GpuExecutor {
         let words = self.program.buffers[buffer].words as usize;
         let vocab = self.program.buffers[self.program.logits.0].words as usize;
         let words = self.read_buffer(encoder, buffer, words).await?;
-        Ok(top_pairs(&words, vocab))
+        Ok(top_k::pairs(&words, vocab))
     }
 
     fn counters(&self) -> Counters {

@@ -49,11 +49,11 @@ pub fn assemble(permutation: &Permutation, enable_subgroups: bool) -> Result<Str
     }
     let mut imported = Vec::new();
     expand(source, &permutation.defines(), &mut imported, &mut out)?;
-    unroll(&out, permutation.head_dim.unwrap_or(0) / 4)
+    unroll(&out, permutation.head_dim.map(|head_dim| head_dim / 4))
 }
 
 /// Writes out `#repeat`.
-fn unroll(source: &str, quads: u32) -> Result<String> {
+fn unroll(source: &str, quads: Option<u32>) -> Result<String> {
     let mut out = String::with_capacity(2 * source.len());
     let mut lines = source.lines();
     while let Some(line) = lines.next() {
@@ -63,10 +63,17 @@ fn unroll(source: &str, quads: u32) -> Result<String> {
             continue;
         };
         let count = match count.trim() {
-            "QUADS" => quads,
+            "QUADS" => quads.ok_or_else(|| unbalanced("#repeat QUADS without a head dim"))?,
             number => number.parse().map_err(|_| unbalanced("#repeat"))?,
         };
-        let body: Vec<&str> = lines.by_ref().take_while(|line| line.trim() != "#end").collect();
+        let mut body = Vec::new();
+        loop {
+            match lines.next() {
+                Some(line) if line.trim() == "#end" => break,
+                Some(line) => body.push(line),
+                None => return Err(unbalanced("#repeat")),
+            }
+        }
         for i in 0..count {
             for line in &body {
                 out.push_str(&line.replace("$i", &i.to_string()));

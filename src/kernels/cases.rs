@@ -260,9 +260,11 @@ fn product(
 fn gather(format: Format, dim: u32, vocab: u32, tokens: u32, random: &mut Random) -> Case {
     let (codes, scales) = random.weights(format, vocab, dim);
     let position = 3;
-    // One id past the vocabulary: it must read the last row, not wander off.
-    let ids = (0..position + tokens).map(|_| (random.next() % u64::from(vocab + 1)) as u32);
-    let before = vec![codes, scales, ids.collect(), blank(dim * tokens)];
+    let mut ids: Vec<u32> =
+        (0..position + tokens).map(|_| (random.next() % u64::from(vocab)) as u32).collect();
+    // One past the vocabulary: it must read the last row, not wander off.
+    ids[(position + tokens) as usize - 1] = vocab;
+    let before = vec![codes, scales, ids, blank(dim * tokens)];
     let call = Call::Embed(format, embed::Params { dim, vocab, pad: [0; 2] });
     Case {
         name: format!("V {vocab}, D {dim}, T {tokens}"),

@@ -33,3 +33,8 @@ pub fn reference(p: &Params, args: &mut Args<'_>) {
         top.copy_from_slice(&[id, logits[id as usize].to_bits()]);
     }
 }
+
+/// The pairs in `top`, as many as there are logits.
+pub fn pairs(top: &[u32], vocab: usize) -> Vec<(u32, f32)> {
+    top.chunks_exact(2).take(vocab).map(|pair| (pair[0], f32::from_bits(pair[1]))).collect()
+}

@@ -78,10 +78,10 @@ pub struct Layout {
     pub lm_head: Matrix,
 }
 
-/// Tensors that carry nothing a Llama forward needs: rotary frequencies some converters wrote out,
+/// Tensors that carry nothing a Llama forward needs: rotary frequencies that old converters wrote out,
 /// which `rope_theta` already determines.
 fn is_redundant(name: &str) -> bool {
-    name.ends_with(".attn_rot_embd") || name.ends_with(".rope_freqs.inv")
+    name.contains(".attn_rot_embd")
 }
 
 impl Layout {
