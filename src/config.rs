@@ -50,13 +50,13 @@ impl LlamaConfig {
                 return bad(format!("{name} is {value}, but must be 1 to {most}"));
             }
         }
-        if self.num_attention_heads % self.num_key_value_heads != 0 {
+        if !self.num_attention_heads.is_multiple_of(self.num_key_value_heads) {
             return bad(format!(
                 "num_attention_heads {} is not a multiple of num_key_value_heads {}",
                 self.num_attention_heads, self.num_key_value_heads
             ));
         }
-        if self.head_dim % 4 != 0 {
+        if !self.head_dim.is_multiple_of(4) {
             return bad(format!("head_dim {} is not a multiple of 4", self.head_dim));
         }
         for (name, value) in
@@ -68,7 +68,7 @@ impl LlamaConfig {
                 ));
             }
         }
-        if self.attention_size() % 32 != 0 {
+        if !self.attention_size().is_multiple_of(32) {
             return bad(format!(
                 "heads × head_dim {} is not a multiple of 32",
                 self.attention_size()

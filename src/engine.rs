@@ -339,7 +339,8 @@ impl<E: Executor> Run<'_, '_, E> {
     /// The ids are chosen here, from the largest logits or all of them.
     async fn sampled(&mut self) -> Result<()> {
         let sampling = &self.options.sampling;
-        let few = (1..=top_k::MAX_K).contains(&sampling.top_k) && sampling.repetition_penalty == 1.0;
+        let few =
+            (1..=top_k::MAX_K).contains(&sampling.top_k) && sampling.repetition_penalty == 1.0;
         let mut sampler = Sampler::new(*sampling)?;
         let mut recent = self.generation.prompt_ids.clone();
         let mut position = recent.len() as u32;
@@ -362,7 +363,10 @@ impl<E: Executor> Run<'_, '_, E> {
             }
             let id = sampler.sample(&mut candidates, &recent)?;
             recent.push(id);
-            if !self.accept(&[id])? || recent.len() == self.generation.prompt_ids.len() + self.options.max_new_tokens as usize {
+            if !self.accept(&[id])?
+                || recent.len()
+                    == self.generation.prompt_ids.len() + self.options.max_new_tokens as usize
+            {
                 return Ok(());
             }
             self.executor.write_ids(position, &[id])?;
@@ -375,8 +379,7 @@ impl<E: Executor> Run<'_, '_, E> {
     /// Takes chosen ids. False when there is nothing more to do.
     fn accept(&mut self, ids: &[u32]) -> Result<bool> {
         for id in ids {
-            let position =
-                (self.generation.prompt_ids.len() + self.generation.ids.len()) as u32;
+            let position = (self.generation.prompt_ids.len() + self.generation.ids.len()) as u32;
             if *id == argmax::NOT_FINITE {
                 return Err(Error::NotFinite { position });
             }

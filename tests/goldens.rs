@@ -1,6 +1,7 @@
 //! The forward pass against implementations that are not ours: llama.cpp and a numpy forward, on real
 //! models. tests/goldens/README.md tells how their answers were made.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+#![allow(clippy::print_stdout)] // near ties are shown
 #![cfg(feature = "gpu")]
 
 use std::path::PathBuf;

@@ -1,5 +1,6 @@
 //! Every shader permutation on this machine's adapter against its CPU twin, over odd and real sizes.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+#![allow(clippy::print_stdout)] // says which adapter it ran on
 #![cfg(feature = "gpu")]
 
 use radllama::gpu::{self, Gpu};

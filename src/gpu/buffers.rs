@@ -148,7 +148,10 @@ impl Gpu {
 }
 
 /// A one-shot channel between a callback and a future.
-struct Signal(Arc<Mutex<(Option<Result<()>>, Option<std::task::Waker>)>>);
+struct Signal(Arc<Mutex<Slot>>);
+
+/// What was signalled, and who waits for it.
+type Slot = (Option<Result<()>>, Option<std::task::Waker>);
 
 impl Signal {
     fn set(self, result: Result<()>) {

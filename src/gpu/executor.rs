@@ -216,7 +216,9 @@ impl Executor for GpuExecutor {
 
     fn decode(&mut self, position: u32, steps: u32) -> Result<PendingIds> {
         if steps > MAX_STEPS {
-            return Err(Error::Internal(format!("{steps} decode steps at once, {MAX_STEPS} at most")));
+            return Err(Error::Internal(format!(
+                "{steps} decode steps at once, {MAX_STEPS} at most"
+            )));
         }
         let mut encoder = self.encoder();
         for entry in position..position + steps {

@@ -112,11 +112,9 @@ fn expand<'a>(
             (Some("#endif"), _) => {
                 open.pop().ok_or_else(|| unbalanced("#endif"))?;
             }
-            (Some("#import"), Some(name)) if keep => {
-                if !imported.contains(&name) {
-                    imported.push(name);
-                    expand(find(SHARED, name)?, defines, imported, out)?;
-                }
+            (Some("#import"), Some(name)) if keep && !imported.contains(&name) => {
+                imported.push(name);
+                expand(find(SHARED, name)?, defines, imported, out)?;
             }
             _ if keep => {
                 out.push_str(line);

@@ -77,11 +77,11 @@ impl Permutation {
     /// `matvec.serial.q4.swiglu`
     pub fn name(&self) -> String {
         let mut name = format!("{}.{}", self.kernel, self.variant.name());
-        for part in [self.format.map(Format::name), self.epilogue.map(Epilogue::name)] {
-            if let Some(part) = part {
-                name.push('.');
-                name.push_str(part);
-            }
+        for part in
+            [self.format.map(Format::name), self.epilogue.map(Epilogue::name)].into_iter().flatten()
+        {
+            name.push('.');
+            name.push_str(part);
         }
         if let Some(head_dim) = self.head_dim {
             name.push_str(&format!(".dh{head_dim}"));
