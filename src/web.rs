@@ -16,6 +16,7 @@ use wasm_bindgen::prelude::*;
 use crate::engine::{self, GenerateOptions, Generation, Progress, Timings, Watch};
 use crate::error::{Error, Result};
 use crate::gpu::{self, GpuExecutor, GpuStore, Kernels, Tier};
+use crate::kernels::Variant;
 use crate::manifest::Manifest;
 use crate::model::loader::{Loader, Part};
 use crate::model::{self, Executor, Needs};
@@ -67,9 +68,13 @@ struct GpuInfo {
 
 #[wasm_bindgen]
 impl Gpu {
-    /// Opens the device. `subgroups`: whether the page's device requests ask for that feature.
-    pub async fn open(subgroups: Option<bool>) -> Js<Gpu> {
-        let options = gpu::Options { subgroups: subgroups.unwrap_or(false) };
+    /// Opens the device. `subgroups`: whether the page's device requests ask for that feature. `prefer`:
+    /// the name of a kernel variant to try before the ones that are usually faster.
+    pub async fn open(subgroups: Option<bool>, prefer: Option<String>) -> Js<Gpu> {
+        let options = gpu::Options {
+            subgroups: subgroups.unwrap_or(false),
+            prefer: Variant::ALL.into_iter().find(|v| Some(v.name()) == prefer.as_deref()),
+        };
         let gpu = gpu::Gpu::open(options).await.map_err(thrown)?;
         Ok(Gpu { gpu, kernels: Rc::default() })
     }
@@ -86,8 +91,8 @@ impl Gpu {
             driver: self.gpu.driver(),
             tier: self.gpu.tier(),
             features: [
-                feature(crate::kernels::Variant::F16, "shader-f16"),
-                feature(crate::kernels::Variant::Subgroup, "subgroups"),
+                feature(Variant::F16, "shader-f16"),
+                feature(Variant::Subgroup, "subgroups"),
             ]
             .into_iter()
             .flatten()

@@ -11,6 +11,8 @@ pub struct Options {
     /// Browsers only: whether the page made wgpu's device request ask for `subgroups`, which wgpu itself
     /// does not do there.
     pub subgroups: bool,
+    /// A variant to try before the ones that are usually faster on such a device.
+    pub prefer: Option<Variant>,
 }
 
 /// What class of device this is: it decides which kernel variants are tried, in which order.
@@ -31,6 +33,7 @@ pub struct Gpu {
     info: wgpu::AdapterInfo,
     tier: Tier,
     subgroups: bool,
+    pub(super) prefer: Option<Variant>,
     fault: Arc<Mutex<Option<Error>>>,
 }
 
@@ -82,7 +85,7 @@ impl Gpu {
         let subgroups = (features.contains(wgpu::Features::SUBGROUP) || options.subgroups)
             && (info.subgroup_min_size >= 8 || info.subgroup_min_size == 0);
         let tier = if info.device_type == wgpu::DeviceType::Cpu { Tier::Cpu } else { Tier::Gpu };
-        Ok(Gpu { device, queue, info, tier, subgroups, fault })
+        Ok(Gpu { device, queue, info, tier, subgroups, prefer: options.prefer, fault })
     }
 
     /// The adapter's name, or what is known in its place.

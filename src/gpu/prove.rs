@@ -67,7 +67,9 @@ pub fn variants(gpu: &Gpu, kernel: &str) -> Vec<Variant> {
         (Tier::Gpu, "matmul") => &[Variant::Base, Variant::F16],
         _ => &[Variant::Base],
     };
-    order.iter().copied().filter(|variant| gpu.can_run(*variant)).collect()
+    let preferred = gpu.prefer.filter(|variant| order.contains(variant));
+    let rest = order.iter().copied().filter(|variant| Some(*variant) != preferred);
+    preferred.into_iter().chain(rest).filter(|variant| gpu.can_run(*variant)).collect()
 }
 
 impl Gpu {

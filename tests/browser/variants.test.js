@@ -8,16 +8,17 @@ import { join } from 'node:path';
 import { drivers } from './lib/paths.js';
 import { test } from './lib/test.js';
 
-function prove(driver, ...formats) {
+function prove(driver, ...words) {
   const script = join(import.meta.dirname, 'lib/prove-variants.js');
   const env = { XDG_RUNTIME_DIR: tmpdir(), ...process.env, VK_ICD_FILENAMES: drivers[driver] };
-  return JSON.parse(execFileSync(process.execPath, [script, ...formats], { env, encoding: 'utf8' }));
+  return JSON.parse(execFileSync(process.execPath, [script, ...words], { env, encoding: 'utf8' }));
 }
 
-test('the fastest variants compute rightly on lavapipe, for every weight format that has them', () => {
-  const { tier, variants, passed_over } = prove('lavapipe', 'q4', 'q8', 'f16');
-  assert.equal(tier, 'gpu');
-  assert.deepEqual(passed_over, {}, 'nothing gave way to a slower variant');
-  assert.equal(variants.matvec, 'subgroup');
-  assert.equal(variants.matmul, 'f16');
+test('the variants for GPUs compute rightly on lavapipe, for every weight format that has them', () => {
+  for (const [prefer, kernel] of [['subgroup', 'matvec'], ['f16', 'matmul'], ['base', 'matmul']]) {
+    const { tier, variants, passed_over } = prove('lavapipe', prefer, 'q4', 'q8', 'f16', 'dh64');
+    assert.equal(tier, 'gpu');
+    assert.deepEqual(passed_over, {}, 'nothing gave way to another variant');
+    assert.equal(variants[kernel], prefer);
+  }
 });

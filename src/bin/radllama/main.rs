@@ -39,7 +39,19 @@ enum Command {
     Shaders(shaders::Args),
 }
 
+/// Mesa's layer that looks for the desktop's GPU prints an error of its own where there is no desktop.
+fn quiet_mesa() {
+    if cfg!(target_os = "linux") && std::env::var_os("XDG_RUNTIME_DIR").is_none() {
+        // SAFETY: called first thing in main, before any other thread could read the environment.
+        #[allow(unsafe_code, reason = "changing the environment is unsafe beside other threads")]
+        unsafe {
+            std::env::set_var("NODEVICE_SELECT", "1");
+        }
+    }
+}
+
 fn main() -> ExitCode {
+    quiet_mesa();
     let Cli { command, json } = Cli::parse();
     let done = match command {
         Command::Impression(args) => impression::run(&args, json),

@@ -1,5 +1,5 @@
 // Opens a device of Dawn for Node through the page's own package, as if it were a GPU, proves all
-// kernels on it, and prints what the engine says of it.
+// kernels on it, the variant named first before others, and prints what the engine says of it.
 import { readFileSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 
@@ -18,8 +18,9 @@ requestSubgroups();
 
 const { default: init, Gpu } = await import(join(www, 'pkg/radllama.js'));
 await init({ module_or_path: readFileSync(join(www, 'pkg/radllama_bg.wasm')) });
-const device = await Gpu.open(true);
-await device.selfTest(process.argv.slice(2));
+const [prefer, ...needs] = process.argv.slice(2);
+const device = await Gpu.open(true, prefer);
+await device.selfTest(needs);
 writeSync(1, JSON.stringify(device.info()));
 // Dawn aborts if its instance is collected while the process ends.
 await new Promise((resolve) => setTimeout(resolve, 200));
