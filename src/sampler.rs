@@ -194,10 +194,16 @@ fn exp_of_negative(x: f64) -> f64 {
 /// SplitMix64 (Steele, Lea and Flood 2014, "Fast splittable pseudorandom number generators"): every
 /// seed is a good one, and a few integer operations give the same sequence everywhere.
 #[derive(Debug, Clone)]
-struct SplitMix64(u64);
+pub(crate) struct SplitMix64(u64);
 
 impl SplitMix64 {
-    fn next(&mut self) -> u64 {
+    /// The sequence of a seed.
+    pub(crate) fn new(seed: u64) -> Self {
+        SplitMix64(seed)
+    }
+
+    /// The next 64 bits.
+    pub(crate) fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
@@ -219,7 +225,7 @@ mod tests {
     /// 1234567.
     #[test]
     fn the_generator_is_splitmix64() {
-        let mut random = SplitMix64(1_234_567);
+        let mut random = SplitMix64::new(1_234_567);
         let first = [random.next(), random.next(), random.next()];
         assert_eq!(first, [6457827717110365317, 3203168211198807973, 9817491932198370423]);
     }

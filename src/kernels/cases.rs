@@ -7,6 +7,7 @@ use super::{
     rope_kv, top_k,
 };
 use crate::quant::{self, Format};
+use crate::sampler::SplitMix64;
 
 /// A kernel call with its buffers.
 #[derive(Debug, Clone)]
@@ -38,7 +39,7 @@ const CANARY: u32 = 0x7fc0_5afe;
 /// The cases of one permutation.
 pub fn cases(permutation: &Permutation, extent: Extent) -> Vec<Case> {
     let full = extent == Extent::Full;
-    let mut random = Random(0x5eed ^ permutation.name().len() as u64);
+    let mut random = Random::new(0x5eed ^ permutation.name().len() as u64);
     let format = permutation.format.unwrap_or(Format::F32);
     let epilogue = permutation.epilogue.unwrap_or(Epilogue::Store);
     // Rows, columns, tokens: odd ones first, then those of SmolLM2-135M and Llama-2-7B's width.
@@ -183,16 +184,16 @@ fn float_error(before: &[u32], expected: &[u32], actual: &[u32]) -> f64 {
     if written == 0 { 0.0 } else { worst / (squares / written as f64).sqrt().max(1e-30) }
 }
 
-/// SplitMix64 (Steele et al. 2014): enough for test data, the same everywhere.
-struct Random(u64);
+/// Test data, the same everywhere.
+struct Random(SplitMix64);
 
 impl Random {
+    fn new(seed: u64) -> Self {
+        Random(SplitMix64::new(seed))
+    }
+
     fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
+        self.0.next()
     }
 
     /// About normal, mean 0, deviation 1.
@@ -220,7 +221,7 @@ impl Random {
 pub fn product_case(permutation: &Permutation, rows: u32, cols: u32, tokens: u32) -> Case {
     let format = permutation.format.unwrap_or(Format::F32);
     let epilogue = permutation.epilogue.unwrap_or(Epilogue::Store);
-    product(permutation.kernel, format, epilogue, rows, cols, tokens, &mut Random(1))
+    product(permutation.kernel, format, epilogue, rows, cols, tokens, &mut Random::new(1))
 }
 
 fn canaried(mut words: Vec<u32>) -> Vec<u32> {

@@ -4,6 +4,7 @@
 
 use super::layout::{Layout, Matrix};
 use super::program::{BufferId, BufferSpec, Dispatch, Program};
+use crate::config::LlamaConfig;
 use crate::error::{Error, Result};
 use crate::kernels::{Call, Epilogue, argmax, attention, embed, matvec, rms_norm, rope_kv, top_k};
 
@@ -91,12 +92,7 @@ fn layers(layout: &Layout, b: &Buffers, tokens: Tokens, plan: &mut Vec<Dispatch>
     let mut push = |call, buffers: &[BufferId]| {
         plan.push(Dispatch { call, buffers: buffers.to_vec() });
     };
-    let norm = rms_norm::Params {
-        dim: config.hidden_size,
-        eps: config.rms_norm_eps,
-        last_only: 0,
-        pad: 0,
-    };
+    let norm = norm(config, 0);
     let rope = rope_kv::Params {
         heads: config.num_attention_heads,
         kv_heads: config.num_key_value_heads,
@@ -116,12 +112,12 @@ fn layers(layout: &Layout, b: &Buffers, tokens: Tokens, plan: &mut Vec<Dispatch>
         &[embedding.codes, embedding.scales, b.ids, b.hidden],
     );
     for (layer, (keys, values)) in layout.layers.iter().zip(&b.cache) {
-        push(Call::RmsNorm(norm), &[b.hidden, layer.attention_norm, b.normed]);
+        push(norm, &[b.hidden, layer.attention_norm, b.normed]);
         product(&mut push, tokens, layer.qkv, Epilogue::Store, b.normed, b.qkv);
         push(Call::RopeKv(rope), &[b.rope_table, b.qkv, *keys, *values]);
         push(Call::Attention(attention), &[b.qkv, *keys, *values, b.attended]);
         product(&mut push, tokens, layer.output, Epilogue::Add, b.attended, b.hidden);
-        push(Call::RmsNorm(norm), &[b.hidden, layer.ffn_norm, b.normed]);
+        push(norm, &[b.hidden, layer.ffn_norm, b.normed]);
         product(&mut push, tokens, layer.gate_up, Epilogue::Swiglu, b.normed, b.activated);
         product(&mut push, tokens, layer.down, Epilogue::Add, b.activated, b.hidden);
     }
@@ -133,16 +129,15 @@ fn head(layout: &Layout, b: &Buffers, plan: &mut Vec<Dispatch>) {
     let mut push = |call, buffers: &[BufferId]| {
         plan.push(Dispatch { call, buffers: buffers.to_vec() });
     };
-    let norm = rms_norm::Params {
-        dim: config.hidden_size,
-        eps: config.rms_norm_eps,
-        last_only: 1,
-        pad: 0,
-    };
-    push(Call::RmsNorm(norm), &[b.hidden, layout.final_norm, b.normed]);
+    push(norm(config, 1), &[b.hidden, layout.final_norm, b.normed]);
     product(&mut push, Tokens::One, layout.lm_head, Epilogue::Store, b.normed, b.logits);
     let params = argmax::Params { vocab: config.vocab_size, pad: [0; 3] };
     push(Call::Argmax(params), &[b.logits, b.ids]);
+}
+
+fn norm(config: &LlamaConfig, last_only: u32) -> Call {
+    let (dim, eps) = (config.hidden_size, config.rms_norm_eps);
+    Call::RmsNorm(rms_norm::Params { dim, eps, last_only, pad: 0 })
 }
 
 fn product(
