@@ -138,16 +138,6 @@ impl<E: Executor> Engine<E> {
         &self.tokenizer
     }
 
-    /// What runs the model.
-    pub fn executor(&self) -> &E {
-        &self.executor
-    }
-
-    /// The instruction template of [`Engine::impression`].
-    pub fn template(&self) -> Template {
-        self.template
-    }
-
     /// Writes the impression of a report's findings.
     pub async fn impression(
         &mut self,

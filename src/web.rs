@@ -19,7 +19,7 @@ use crate::gpu::{self, GpuExecutor, GpuStore, Kernels, Tier};
 use crate::kernels::Variant;
 use crate::manifest::Manifest;
 use crate::model::loader::{Loader, Part};
-use crate::model::{self, Executor, Needs};
+use crate::model::{self, Needs};
 use crate::prompt::PromptRequest;
 use crate::quant::Format;
 use crate::sampler::Sampling;
@@ -393,12 +393,6 @@ impl Engine {
         let mut watch = Watch { on: &mut on, cancelled: &|| cancelled.get() };
         let written = self.engine.generate(&prompt_ids, &generate, &mut watch).await;
         result(&written.map_err(thrown)?)
-    }
-
-    /// Device memory and cache positions in use.
-    #[wasm_bindgen(js_name = contextTokens)]
-    pub fn context_tokens(&self) -> u32 {
-        self.engine.executor().context()
     }
 }
 
