@@ -26,6 +26,7 @@ pub mod gguf;
 #[cfg(feature = "gpu")]
 pub mod gpu;
 pub mod kernels;
+pub mod lora;
 pub mod manifest;
 pub mod model;
 #[cfg(feature = "native")]
