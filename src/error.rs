@@ -80,6 +80,17 @@ pub enum Error {
     /// A manifest that is not understood.
     #[error("the model manifest is not valid: {what}")]
     BadManifest { what: String },
+    /// An adapter that cannot be understood.
+    #[error("the adapter is not valid: {what}; save it again with PEFT")]
+    BadAdapter { what: String },
+    /// An adapter that was trained on other weights.
+    #[error(
+        "the adapter was trained on another base (sha256 {expected}, this one is {found}); its results would be wrong, so it is refused"
+    )]
+    OtherBase { expected: String, found: String },
+    /// A Hugging Face checkpoint that cannot be understood.
+    #[error("the checkpoint is not valid: {what}; download it again or save it with transformers")]
+    BadCheckpoint { what: String },
     /// A configuration that cannot describe a model.
     #[error("the model's configuration is not valid: {what}")]
     BadConfig { what: String },
@@ -175,6 +186,9 @@ impl Error {
             Error::HashMismatch { .. } => "hash_mismatch",
             Error::SplitMismatch { .. } => "split_mismatch",
             Error::BadManifest { .. } => "bad_manifest",
+            Error::BadAdapter { .. } => "bad_adapter",
+            Error::OtherBase { .. } => "other_base",
+            Error::BadCheckpoint { .. } => "bad_checkpoint",
             Error::BadConfig { .. } => "bad_config",
             Error::BadTokenizer { .. } => "bad_tokenizer",
             Error::VocabularyMismatch { .. } => "vocabulary_mismatch",

@@ -4,6 +4,8 @@
 //! alpha / √R for rsLoRA (Kalajdzievski 2023). Rows are in Hugging Face's order everywhere in this
 //! module: the half-split rotary order for q and k, where GGUF's llama files are interleaved.
 
+pub mod peft;
+
 use std::collections::BTreeMap;
 
 use crate::config::LlamaConfig;
@@ -126,10 +128,10 @@ pub struct LoraConfig {
 }
 
 impl LoraConfig {
-    /// What B A is multiplied by.
+    /// What B A is multiplied by, rounded once, as PEFT's Python has it.
     pub fn scale(&self) -> f32 {
-        let r = self.r as f32;
-        self.lora_alpha / if self.use_rslora { r.sqrt() } else { r }
+        let r = f64::from(self.r);
+        (f64::from(self.lora_alpha) / if self.use_rslora { r.sqrt() } else { r }) as f32
     }
 }
 
