@@ -1,0 +1,24 @@
+//! LoRA instruction tuning on a frozen base, as *Radiology-Llama2* (Liu et al. 2023) does it, on the
+//! CPU.
+//!
+//! [`Base`] dequantizes the weights that ship; [`Network`] is the forward pass of [`crate::model`] over
+//! them in candle's graph, with an adapter's factors as variables; [`Trainer`] takes the steps. The
+//! graph's operations are this module's own ([`ops`]): candle keeps the tape. A test holds the network's
+//! logits against the engine's.
+
+mod amx;
+mod base;
+mod checkpoint;
+mod examples;
+mod matrix;
+mod network;
+mod ops;
+mod optimizer;
+mod trainer;
+
+pub use base::Base;
+pub use examples::Example;
+pub use matrix::{Frozen, Precision};
+pub use network::Network;
+pub use optimizer::Schedule;
+pub use trainer::{Options, State, StepReport, Trainer};
