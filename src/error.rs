@@ -151,6 +151,19 @@ pub enum Error {
     )]
     NotFinite { position: u32 },
 
+    // Reports.
+    /// A report, or a line of a pairs file, that cannot be read. Never its text.
+    #[error("{place}: {what}")]
+    BadData { place: String, what: String },
+    /// The same report id twice.
+    #[error(
+        "id {id} stands in {first} and again in {second}; ids must be unique: remove one of the two, or choose which to keep with --on-duplicate"
+    )]
+    DuplicateId { id: String, first: String, second: String },
+    /// A split that contradicts itself or the reports.
+    #[error("the split {path} cannot be used: {what}")]
+    BadSplit { path: String, what: String },
+
     // Running.
     /// The caller cancelled.
     #[error("cancelled")]
@@ -204,6 +217,9 @@ impl Error {
             Error::DeviceLost { .. } => "device_lost",
             Error::OutOfMemory { .. } => "out_of_memory",
             Error::NotFinite { .. } => "not_finite",
+            Error::BadData { .. } => "bad_data",
+            Error::DuplicateId { .. } => "duplicate_id",
+            Error::BadSplit { .. } => "bad_split",
             Error::Cancelled => "cancelled",
             Error::Io { .. } => "io",
             Error::Network { .. } => "network",

@@ -20,6 +20,8 @@
 pub mod config;
 pub mod convert;
 pub mod cpu;
+#[cfg(feature = "native")]
+pub mod data;
 pub mod engine;
 pub mod error;
 pub mod gguf;

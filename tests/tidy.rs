@@ -19,7 +19,8 @@ const LAYERS: &[&[&str]] = &[
     &["model", "manifest"],
     &["cpu", "gpu"],
     &["engine"],
-    &["native", "web", "data", "guard", "train", "eval"],
+    &["native", "web", "data", "guard"],
+    &["train", "eval"],
     &["bin"],
 ];
 
