@@ -1,9 +1,20 @@
 //! Reports: where pairs of findings and impression come from, and the files that hold them.
 //!
-//! [`pairs`] is what training and evaluation read: one pair a line. Nothing here holds more than one
-//! report in memory, and no error holds any of its text.
+//! [`pairs`] is what training and evaluation read: one pair a line. [`openi`] and [`mimic_cxr`] read
+//! the published data sets; [`prepare`] takes their reports, or those of other pairs files, through
+//! [`filter`] and [`split`] into pairs files with [`statistics`].
+//!
+//! Nothing here holds more than one report's text in memory, and no error holds any of it.
 
+pub mod archive;
 pub mod atomic;
+pub mod filter;
+pub mod openi;
 pub mod pairs;
+pub mod prepare;
+pub mod split;
+pub mod statistics;
+mod table;
+mod text;
 
 pub use pairs::{Pair, PairReader, PairWriter, read_pairs};

@@ -2,6 +2,7 @@
 
 mod args;
 mod convert;
+mod data;
 mod generate;
 mod impression;
 mod inspect;
@@ -36,6 +37,7 @@ enum Command {
     Inspect(inspect::Args),
     Convert(convert::Args),
     Validate(validate::Args),
+    Data(data::Args),
     Shaders(shaders::Args),
 }
 
@@ -60,6 +62,7 @@ fn main() -> ExitCode {
         Command::Inspect(args) => inspect::run(&args, json),
         Command::Convert(args) => convert::run(&args, json),
         Command::Validate(args) => validate::run(&args, json),
+        Command::Data(args) => data::run(&args, json),
         Command::Shaders(args) => shaders::run(&args, json),
     };
     done.unwrap_or_else(|error| {
