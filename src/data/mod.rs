@@ -1,7 +1,7 @@
 //! Reports: where pairs of findings and impression come from, and the files that hold them.
 //!
 //! [`pairs`] is what training and evaluation read: one pair a line. [`openi`] and [`mimic_cxr`] read
-//! the published data sets; [`prepare`] takes their reports, or those of other pairs files, through
+//! the published data sets; [`prepare`] takes their reports, or those of other tables ([`rename`]), through
 //! [`filter`] and [`split`] into pairs files with [`statistics`].
 //!
 //! Nothing here holds more than one report's text in memory, and no error holds any of it.
@@ -9,9 +9,12 @@
 pub mod archive;
 pub mod atomic;
 pub mod filter;
+pub mod mimic_cxr;
 pub mod openi;
 pub mod pairs;
 pub mod prepare;
+pub mod rename;
+pub mod sections;
 pub mod split;
 pub mod statistics;
 mod table;

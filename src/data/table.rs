@@ -3,13 +3,10 @@
 //! `abnormal` is `true`, `false` or empty; an empty optional text is one that is not there; the terms
 //! of `mesh` stand between `;`. What is no text among the extra fields is written as JSON.
 
-use std::fs::File;
-use std::io::{BufReader, Read};
-use std::path::Path;
+use std::io::Read;
 
 use serde_json::{Map, Value};
 
-use super::atomic::io_error;
 use super::pairs::{FIELDS, Pair, check_extra};
 use crate::error::{Error, Result};
 
@@ -77,13 +74,6 @@ pub(super) struct Rows<R> {
     ended: bool,
 }
 
-impl Rows<BufReader<File>> {
-    pub(super) fn open(path: &Path, needed: &[&str]) -> Result<Self> {
-        let file = File::open(path).map_err(|error| io_error(path, &error))?;
-        Rows::new(path.display().to_string(), BufReader::with_capacity(1 << 16, file), needed)
-    }
-}
-
 impl<R: Read> Rows<R> {
     /// Reads the header, in which the columns `needed` must stand.
     pub(super) fn new(name: String, reader: R, needed: &[&str]) -> Result<Rows<R>> {
@@ -116,8 +106,7 @@ impl<R: Read> Rows<R> {
         format!("{}, line {}", self.name, self.line)
     }
 
-    /// The fields of the next row. Only texts that are not empty, so that an optional field that is
-    /// not there comes back as it was.
+    /// The fields of the next row, all of them texts.
     pub(super) fn next_fields(&mut self) -> Option<Result<Map<String, Value>>> {
         if self.ended {
             return None;

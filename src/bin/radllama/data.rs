@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use clap::{Subcommand, ValueEnum};
 use radllama::data::filter::{Filters, Words};
-use radllama::data::openi;
 use radllama::data::pairs::Format;
 use radllama::data::prepare::{Options, Preparation, Sink, file_name};
+use radllama::data::rename::{self, Columns, Ids, Unknown};
 use radllama::data::split::Split;
+use radllama::data::{mimic_cxr, openi};
 use radllama::{Error, Result};
 use serde_json::{Value, json};
 
@@ -34,6 +35,40 @@ enum Source {
         /// NLMCXR_reports.tgz, a folder of XML files, or one of them.
         #[arg(value_name = "ARCHIVE|FOLDER|FILE")]
         input: PathBuf,
+        #[command(flatten)]
+        common: Common,
+    },
+    /// MIMIC-CXR's reports in their published layout: files/pNN/pNNNNNNNN/sNNNNNNNN.txt.
+    MimicCxr {
+        /// The folder that has the folder files, or files itself.
+        #[arg(value_name = "FOLDER")]
+        input: PathBuf,
+        #[command(flatten)]
+        common: Common,
+    },
+    /// A pairs file or another table of reports: JSON Lines or CSV, gzipped or not.
+    Pairs {
+        /// A .jsonl or .csv file; - is stdin.
+        #[arg(value_name = "FILE")]
+        input: PathBuf,
+        /// What the file is, where its name does not say.
+        #[arg(long, value_enum)]
+        from: Option<To>,
+        /// The field or column with the id.
+        #[arg(long, value_name = "NAME", default_value = "id")]
+        id_column: String,
+        /// Number the reports instead, with this before the number.
+        #[arg(long, value_name = "PREFIX", conflicts_with = "id_column")]
+        make_ids: Option<String>,
+        /// The field or column with the findings.
+        #[arg(long, value_name = "NAME", default_value = "findings")]
+        findings_column: String,
+        /// The field or column with the impression.
+        #[arg(long, value_name = "NAME", default_value = "impression")]
+        impression_column: String,
+        /// What to do with fields that a pairs file does not know.
+        #[arg(long, value_enum, default_value_t = OnUnknown::Keep)]
+        unknown: OnUnknown,
         #[command(flatten)]
         common: Common,
     },
@@ -119,6 +154,25 @@ enum To {
     Csv,
 }
 
+impl To {
+    fn format(self) -> Format {
+        match self {
+            To::Jsonl => Format::Jsonl,
+            To::Csv => Format::Csv,
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum OnUnknown {
+    /// Carry them over as they are.
+    Keep,
+    /// Stop and name the field.
+    Refuse,
+    /// Leave them out.
+    Drop,
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum OnDuplicate {
     /// Stop and name both places.
@@ -142,6 +196,39 @@ pub(crate) fn run(args: &Args, json: bool) -> Result<ExitCode> {
                 openi::reports(input, sink)
             })
         }
+        Source::MimicCxr { input, common } => {
+            prepare("mimic-cxr", input, common, mimic_cxr::id_of, json, &mut |sink| {
+                mimic_cxr::reports(input, sink)
+            })
+        }
+        Source::Pairs {
+            input,
+            from,
+            id_column,
+            make_ids,
+            findings_column,
+            impression_column,
+            unknown,
+            common,
+        } => {
+            let columns = Columns {
+                id: match make_ids {
+                    None => Ids::Field(id_column.clone()),
+                    Some(prefix) => Ids::Numbered(prefix.clone()),
+                },
+                findings: findings_column.clone(),
+                impression: impression_column.clone(),
+                unknown: match unknown {
+                    OnUnknown::Keep => Unknown::Keep,
+                    OnUnknown::Refuse => Unknown::Refuse,
+                    OnUnknown::Drop => Unknown::Drop,
+                },
+            };
+            let format = from.map(To::format);
+            prepare("pairs", input, common, str::to_owned, json, &mut |sink| {
+                rename::reports(input, format, &columns, sink)
+            })
+        }
     }
 }
 
@@ -162,10 +249,7 @@ fn prepare(
         keep_first: common.on_duplicate == OnDuplicate::First,
         count_missing: common.on_missing == OnFault::Count,
         count_unreadable: common.on_unreadable == OnFault::Count,
-        format: match common.to {
-            To::Jsonl => Format::Jsonl,
-            To::Csv => Format::Csv,
-        },
+        format: common.to.format(),
     })?;
     let spinner = output::spinner("reading reports");
     spinner.enable_steady_tick(Duration::from_millis(120));
