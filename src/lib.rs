@@ -37,6 +37,8 @@ pub mod prompt;
 pub mod quant;
 pub mod sampler;
 pub mod tokenizer;
+#[cfg(feature = "train")]
+pub mod train;
 #[cfg(all(feature = "web", target_arch = "wasm32"))]
 pub mod web;
 

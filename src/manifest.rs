@@ -19,7 +19,7 @@ pub struct Manifest {
     pub name: String,
     /// Always `llama`.
     pub architecture: String,
-    /// The prompt template the model was tuned with: `alpaca`, `chatml` or `llama2`.
+    /// The prompt template the model was tuned with: `alpaca`, `chatml`, `llama2` or `report`.
     pub template: String,
     /// Context to run it with, in tokens, where it should be less than the model's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -117,7 +117,7 @@ impl Manifest {
     /// [`Error::BadManifest`] for an unknown name.
     pub fn template(&self) -> Result<Template> {
         Template::from_name(&self.template).ok_or_else(|| Error::BadManifest {
-            what: format!("template is {:?}, but must be alpaca, chatml or llama2", self.template),
+            what: format!("template is {:?}, but must be alpaca, chatml, llama2 or report", self.template),
         })
     }
 

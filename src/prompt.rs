@@ -31,12 +31,18 @@ pub enum Template {
     ChatMl,
     /// Llama-2-chat's `[INST] <<SYS>> … [/INST]`.
     Llama2,
+    /// The report's own headings and nothing else, for a model tuned to do this one thing: half the
+    /// tokens of the others. An instruction comes first where one is given.
+    Report,
 }
 
 impl Template {
-    /// The template of a manifest's name for it: `alpaca`, `chatml` or `llama2`.
+    /// Every template.
+    pub const ALL: [Template; 4] = [Self::Alpaca, Self::ChatMl, Self::Llama2, Self::Report];
+
+    /// The template of a manifest's name for it: `alpaca`, `chatml`, `llama2` or `report`.
     pub fn from_name(name: &str) -> Option<Self> {
-        [Self::Alpaca, Self::ChatMl, Self::Llama2].into_iter().find(|t| t.name() == name)
+        Self::ALL.into_iter().find(|template| template.name() == name)
     }
 
     /// The manifest's name for it.
@@ -45,12 +51,14 @@ impl Template {
             Self::Alpaca => "alpaca",
             Self::ChatMl => "chatml",
             Self::Llama2 => "llama2",
+            Self::Report => "report",
         }
     }
 
     /// What stands before the report.
-    fn before(self, instruction: &str) -> Vec<Part<'_>> {
+    fn before(self, given: Option<&str>) -> Vec<Part<'_>> {
         use Part::{Control, Text};
+        let instruction = given.unwrap_or(INSTRUCTION);
         match self {
             Self::Alpaca => vec![
                 Text(
@@ -78,6 +86,7 @@ impl Template {
                 Text(instruction),
                 Text("\n\n"),
             ],
+            Self::Report => given.into_iter().flat_map(|given| [Text(given), Text("\n\n")]).collect(),
         }
     }
 
@@ -90,6 +99,17 @@ impl Template {
                 &[Control("<|im_end|>"), Text("\n"), Control("<|im_start|>"), Text("assistant\n")]
             }
             Self::Llama2 => &[Text(" [/INST]")],
+            Self::Report => &[Text("\nImpression:")],
+        }
+    }
+}
+
+impl Template {
+    /// What an answer begins with where the prompt does not end in whitespace.
+    fn lead(self) -> &'static str {
+        match self {
+            Self::ChatMl => "",
+            Self::Alpaca | Self::Llama2 | Self::Report => " ",
         }
     }
 }
@@ -152,6 +172,25 @@ pub fn build(
     Ok(ids)
 }
 
+/// The ids of an answer as a model is tuned to write it after [`build`]'s prompt, end token included.
+///
+/// # Errors
+/// [`Error::BadText`] as in [`build`], or for an empty answer; [`Error::BadTokenizer`] when the
+/// vocabulary has no end token.
+pub fn answer(tokenizer: &Tokenizer, template: Template, text: &str) -> Result<Vec<u32>> {
+    let text = clean("impression", text)?;
+    if text.is_empty() {
+        return Err(Error::BadText { what: "(impression) is empty".to_owned() });
+    }
+    let end = tokenizer.eos().ok_or_else(|| Error::BadTokenizer {
+        what: "the vocabulary has no end token".to_owned(),
+    })?;
+    let parts = [Part::Text(template.lead()), Part::Text(&text)];
+    let mut ids = tokenizer.encode_parts_at(&parts, false)?;
+    ids.push(end);
+    Ok(ids)
+}
+
 /// The ids that every prompt of this template and instruction begins with, whatever the report:
 /// [`build`] encodes them on their own and the rest after them. They end in the colon of `Findings:`
 /// (`Prior:` for a prompt with a prior report). No supported vocabulary merges across that colon and
@@ -165,12 +204,9 @@ pub fn static_prefix(
     instruction: Option<&str>,
     with_prior: bool,
 ) -> Result<Vec<u32>> {
-    let instruction = match instruction {
-        Some(text) => clean("instruction", text)?,
-        None => Cow::Borrowed(INSTRUCTION),
-    };
+    let instruction = instruction.map(|text| clean("instruction", text)).transpose()?;
     let mut ids: Vec<u32> = tokenizer.bos().filter(|_| tokenizer.add_bos()).into_iter().collect();
-    let mut parts = template.before(&instruction);
+    let mut parts = template.before(instruction.as_deref());
     parts.push(Part::Text(if with_prior { "Prior:" } else { "Findings:" }));
     let body = tokenizer.encode_parts(&parts)?;
     // ChatML spells its first token itself, and that is BOS in some vocabularies: never twice.

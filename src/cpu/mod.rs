@@ -11,6 +11,17 @@ pub struct CpuStore {
     buffers: Vec<Vec<u32>>,
 }
 
+impl CpuStore {
+    /// The words of a buffer.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] where there is none: it was never made, or an executor took it.
+    pub fn words(&self, buffer: BufferId) -> Result<&[u32]> {
+        let words = self.buffers.get(buffer.0).map(Vec::as_slice);
+        words.ok_or_else(|| Error::Internal("the store does not hold that buffer".into()))
+    }
+}
+
 impl Store for CpuStore {
     fn create(&mut self, buffers: &[BufferSpec]) -> Result<()> {
         self.buffers = zeroed(buffers)?;

@@ -8,6 +8,6 @@ pub mod loader;
 pub mod program;
 
 pub use executor::{Counters, Executor};
-pub use layout::{Layout, Needs};
+pub use layout::{Layout, Matrix, Needs};
 pub use loader::{Loader, Weights};
 pub use program::{BufferId, BufferSpec, Dispatch, Program};

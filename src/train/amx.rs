@@ -31,47 +31,89 @@ fn bf16(value: f32) -> u16 {
     ((bits + 0x7fff + ((bits >> 16) & 1)) >> 16) as u16
 }
 
-/// A matrix B \[k\]\[n\] in bf16, laid out as tiles: by 16 columns, then by 32 rows.
+/// A matrix B \[k\]\[n\] in bf16, laid out as tiles: by 16 columns, then by 32 rows. Sizes are filled up
+/// with zeros to multiples of 32.
 #[derive(Debug)]
 pub(super) struct Packed {
+    /// Rows and columns, filled up.
     k: usize,
     n: usize,
     tiles: Vec<u16>,
 }
 
 impl Packed {
-    /// Packs B from a function of (row, column); `None` when the sizes are no multiples of 32.
-    pub(super) fn new(k: usize, n: usize, at: impl Fn(usize, usize) -> f32) -> Option<Packed> {
-        if !k.is_multiple_of(DEPTH) || !n.is_multiple_of(BLOCK) {
-            return None;
-        }
-        let mut tiles = Vec::with_capacity(k * n);
-        for column in (0..n).step_by(16) {
-            for row in (0..k).step_by(2) {
-                for j in column..column + 16 {
-                    tiles.extend([bf16(at(row, j)), bf16(at(row + 1, j))]);
+    /// Packs B from its rows of `width`, times `scale`.
+    pub(super) fn from_rows(rows: &[f32], width: usize, scale: f32) -> Packed {
+        let height = rows.len() / width;
+        let (k, n) = (height.next_multiple_of(DEPTH), width.next_multiple_of(BLOCK));
+        let mut tiles = vec![0; k * n];
+        tiles.par_chunks_mut(16 * k).enumerate().for_each(|(block, tiles)| {
+            let first = (16 * block).min(width);
+            let last = (first + 16).min(width);
+            for (pair, tiles) in rows.chunks(2 * width).zip(tiles.chunks_exact_mut(32)) {
+                let (upper, lower) = pair.split_at(width);
+                for (i, &v) in upper[first..last].iter().enumerate() {
+                    tiles[2 * i] = bf16(v * scale);
+                }
+                for (i, &v) in lower.get(first..last).unwrap_or(&[]).iter().enumerate() {
+                    tiles[2 * i + 1] = bf16(v * scale);
                 }
             }
-        }
-        Some(Packed { k, n, tiles })
+        });
+        Packed { k, n, tiles }
     }
 
-    /// A B for A \[m\]\[k\]: C \[m\]\[n\].
-    pub(super) fn multiply(&self, a: &[f32]) -> Vec<f32> {
-        let (k, n) = (self.k, self.n);
-        let m = a.len() / k;
-        let padded = m.next_multiple_of(BLOCK);
-        let mut c = vec![0.0; padded * n];
-        c.par_chunks_mut(CHUNK * n).zip(a.par_chunks(CHUNK * k)).for_each(|(c, a)| {
-            let mut rows: Vec<u16> = a.iter().map(|&v| bf16(v)).collect();
-            rows.resize(c.len() / n * k, 0);
-            self.chunk(&rows, c);
+    /// Packs B from its columns, each `height` values long, times `scale`.
+    pub(super) fn from_columns(columns: &[f32], height: usize, scale: f32) -> Packed {
+        let width = columns.len() / height;
+        let (k, n) = (height.next_multiple_of(DEPTH), width.next_multiple_of(BLOCK));
+        let mut tiles = vec![0; k * n];
+        let sixteen = columns.par_chunks(16 * height);
+        tiles.par_chunks_mut(16 * k).zip(sixteen).for_each(|(tiles, columns)| {
+            for (j, column) in columns.chunks_exact(height).enumerate() {
+                for (pair, tiles) in column.chunks(2).zip(tiles.chunks_exact_mut(32)) {
+                    for (i, &v) in pair.iter().enumerate() {
+                        tiles[2 * j + i] = bf16(v * scale);
+                    }
+                }
+            }
         });
-        c.truncate(m * n);
+        Packed { k, n, tiles }
+    }
+
+    /// C \[m\]\[`width`\] = A B for A in rows of `depth`. `depth` and `width` are the sizes before the
+    /// filling up, or after it.
+    pub(super) fn multiply(&self, a: &[f32], depth: usize, width: usize) -> Vec<f32> {
+        let mut c = vec![0.0; a.len() / depth * width];
+        self.multiply_add(a, depth, &mut c, width);
         c
     }
 
-    /// C = A B for a multiple of 32 rows.
+    /// C += A B.
+    pub(super) fn multiply_add(&self, a: &[f32], depth: usize, c: &mut [f32], width: usize) {
+        let (k, n) = (self.k, self.n);
+        assert!(a.len() / depth == c.len() / width && depth <= k && width <= n);
+        c.par_chunks_mut(CHUNK * width).zip(a.par_chunks(CHUNK * depth)).for_each(|(c, a)| {
+            let rows = c.len() / width;
+            let padded = rows.next_multiple_of(BLOCK);
+            let mut low = vec![0; padded * k];
+            for (low, a) in low.chunks_exact_mut(k).zip(a.chunks_exact(depth)) {
+                for (low, &a) in low.iter_mut().zip(a) {
+                    *low = bf16(a);
+                }
+            }
+            if padded == rows && width == n {
+                return self.chunk(&low, c);
+            }
+            let mut filled = vec![0.0; padded * n];
+            self.chunk(&low, &mut filled);
+            for (c, filled) in c.chunks_exact_mut(width).zip(filled.chunks_exact(n)) {
+                c.iter_mut().zip(filled).for_each(|(c, filled)| *c += filled);
+            }
+        });
+    }
+
+    /// C += A B for a multiple of 32 rows.
     #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
     fn chunk(&self, a: &[u16], c: &mut [f32]) {
         let (k, n) = (self.k, self.n);
@@ -138,14 +180,17 @@ mod tiles {
         }
     }
 
-    /// C \[32\]\[32\] of rows `n` apart = A \[32\]\[k\] × B, tiles of two columns of tiles of depth k.
+    /// C \[32\]\[32\] of rows `n` apart += A \[32\]\[k\] × B, tiles of two columns of tiles of depth k.
     pub(super) fn block(a: &[u16], b: &[u16], c: &mut [f32], k: usize, n: usize) {
         assert!(a.len() >= 32 * k && b.len() >= 32 * k && c.len() >= 31 * n + 32 && k >= 32);
         // SAFETY: the assertion covers every address: A's two tiles walk along 32 rows of k, B's along
         // two runs of 16 k values, and C's four tiles lie within 31 rows of n and 32 more values.
         unsafe {
             asm!(
-                "tilezero tmm0", "tilezero tmm1", "tilezero tmm2", "tilezero tmm3",
+                "tileloadd tmm0, [{c0} + {c_stride}]",
+                "tileloadd tmm1, [{c0} + {c_stride} + 64]",
+                "tileloadd tmm2, [{c1} + {c_stride}]",
+                "tileloadd tmm3, [{c1} + {c_stride} + 64]",
                 "2:",
                 "tileloadd tmm4, [{a0} + {a_stride}]",
                 "tileloadd tmm5, [{a1} + {a_stride}]",

@@ -10,6 +10,7 @@ mod amx;
 mod base;
 mod checkpoint;
 mod examples;
+mod files;
 mod matrix;
 mod network;
 mod ops;
@@ -18,7 +19,8 @@ mod trainer;
 
 pub use base::Base;
 pub use examples::Example;
-pub use matrix::{Frozen, Precision};
+pub use files::{LogLine, RunFolder};
+pub use matrix::{Frozen, Precision, measured_flops};
 pub use network::Network;
 pub use optimizer::Schedule;
 pub use trainer::{Options, State, StepReport, Trainer};

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use candle_core::{Device, Tensor, Var};
 
 use super::base::Base;
-use super::examples::Batch;
+use super::examples::{Batch, Example};
 use super::ops::{
     Attention, CrossEntropy, Dropout, FrozenLinear, LoraLinear, RmsNorm, Rope, Swiglu,
 };
@@ -147,6 +147,33 @@ impl Network {
             .and_then(logits)
             .and_then(|logits| logits.flatten_all()?.to_vec1())
             .map_err(internal)
+    }
+
+    /// The examples' summed cross entropy and its gradients by the adapter's factors, as a `Pair` each:
+    /// for checks.
+    ///
+    /// # Errors
+    /// [`Error::Internal`].
+    pub fn gradients(&self, examples: &[Example]) -> Result<(f64, BTreeMap<(u32, Target), Pair>)> {
+        let compute = || -> candle_core::Result<_> {
+            let mut sum = 0.0;
+            let mut gradients: BTreeMap<_, Pair> = BTreeMap::new();
+            for batch in Batch::pack(examples, usize::MAX) {
+                let loss = self.loss(&batch, Mode::default())?;
+                let store = loss.backward()?;
+                for (&key, Factors { a, b, scale }) in &self.factors {
+                    let by = |var: &Var| match store.get(var) {
+                        Some(gradient) => gradient.flatten_all()?.to_vec1::<f32>(),
+                        None => Ok(vec![0.0; var.elem_count()]),
+                    };
+                    let rank = a.dims()[0] as u32;
+                    gradients.insert(key, Pair { rank, scale: *scale, a: by(a)?, b: by(b)? });
+                }
+                sum += f64::from(loss.to_scalar::<f32>()?);
+            }
+            Ok((sum, gradients))
+        };
+        compute().map_err(internal)
     }
 
     fn normed(&self, x: &Tensor, weight: &Arc<Vec<f32>>) -> candle_core::Result<Tensor> {

@@ -59,7 +59,7 @@ pub struct State {
 }
 
 /// What an update did.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct StepReport {
     /// Counted from 1.
     pub step: u64,

@@ -10,6 +10,8 @@ mod output;
 mod session;
 mod shaders;
 mod tokenize;
+#[cfg(feature = "train")]
+mod train;
 mod validate;
 
 use std::process::ExitCode;
@@ -39,6 +41,8 @@ enum Command {
     Validate(validate::Args),
     Data(data::Args),
     Shaders(shaders::Args),
+    #[cfg(feature = "train")]
+    Train(train::Args),
 }
 
 /// Mesa's layer that looks for the desktop's GPU prints an error of its own where there is no desktop.
@@ -64,6 +68,8 @@ fn main() -> ExitCode {
         Command::Validate(args) => validate::run(&args, json),
         Command::Data(args) => data::run(&args, json),
         Command::Shaders(args) => shaders::run(&args, json),
+        #[cfg(feature = "train")]
+        Command::Train(args) => train::run(&args, json),
     };
     done.unwrap_or_else(|error| {
         output::error(&error, json);

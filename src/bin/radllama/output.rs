@@ -67,6 +67,12 @@ pub(crate) fn steps_bar(what: &str, total: u64) -> ProgressBar {
     progress(ProgressBar::new(total), "{msg} {wide_bar} {pos}/{len}").with_message(what.to_owned())
 }
 
+/// A bar over training steps, with what is said of the last and the time that is left.
+#[cfg(feature = "train")]
+pub(crate) fn training_bar(total: u64) -> ProgressBar {
+    progress(ProgressBar::new(total), "{msg} {wide_bar} {pos}/{len} {eta} left")
+}
+
 /// A sign of life where the amount of work is not known.
 pub(crate) fn spinner(what: &str) -> ProgressBar {
     let bar = progress(ProgressBar::no_length(), "{spinner} {msg}").with_message(what.to_owned());

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor};
 use rayon::prelude::*;
 
-use super::{tensor, values, with};
+use super::{exp, tensor, values, with};
 use crate::train::matrix::{columns, multiply_here, rows};
 
 /// (cos, sin) by position and pair, \[positions\]\[Dh / 2\].
@@ -114,7 +114,7 @@ impl Attention {
             let most = seen.iter().copied().fold(f32::MIN, f32::max);
             let mut sum = 0.0;
             for p in seen.iter_mut() {
-                *p = (*p - most).exp();
+                *p = exp(*p - most);
                 sum += *p;
             }
             seen.iter_mut().for_each(|p| *p /= sum);

@@ -7,7 +7,7 @@ use rayon::prelude::*;
 
 use super::{tensor, values, with};
 use crate::sampler::SplitMix64;
-use crate::train::matrix::{Frozen, columns, multiply, rows};
+use crate::train::matrix::{Factor, Frozen, outer, transpose};
 
 /// x Wᵀ.
 pub(in crate::train) struct FrozenLinear(pub(in crate::train) Arc<Frozen>);
@@ -92,11 +92,12 @@ impl CustomOp3 for LoraLinear {
     ) -> Result<(CpuStorage, Shape)> {
         let (x, a, b) = (values(x, x_layout)?, values(a, a_layout)?, values(b, b_layout)?);
         let (out, inner, tokens) = (self.weight.rows(), self.weight.cols(), x_layout.dims()[0]);
-        let rank = a_layout.dims()[0];
+        let (rank, precision) = (a_layout.dims()[0], self.weight.precision());
         let mut y = self.weight.forward(x);
         let mut low = vec![0.0; tokens * rank];
-        self.dropped(x, |x| multiply(&mut low, rank, rows(x, inner), columns(a, inner), 1.0));
-        multiply(&mut y, out, rows(&low, rank), columns(b, rank), self.scale);
+        let a = Factor::new(a, inner, precision);
+        self.dropped(x, |x| a.add_transposed(x, &mut low, 1.0));
+        Factor::new(b, rank, precision).add_transposed(&low, &mut y, self.scale);
         Ok((CpuStorage::F32(y), (tokens, out).into()))
     }
 
@@ -109,31 +110,29 @@ impl CustomOp3 for LoraLinear {
         g: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
         let (out, inner, tokens) = (self.weight.rows(), self.weight.cols(), x.dims()[0]);
-        let rank = a.dims()[0];
+        let (rank, precision) = (a.dims()[0], self.weight.precision());
         let g = g.contiguous()?;
         let (dx, da, db) = with(x, |x| {
             with(a, |a| {
                 with(b, |b| {
                     with(&g, |g| {
+                        let a = Factor::new(a, inner, precision);
+                        let b = Factor::new(b, rank, precision);
                         let mut low = vec![0.0; tokens * rank]; // x Aᵀ
                         let mut dlow = vec![0.0; tokens * rank]; // scale · g B
-                        multiply(&mut dlow, rank, rows(g, out), rows(b, rank), self.scale);
-                        let mut da = vec![0.0; rank * inner];
-                        self.dropped(x, |x| {
-                            multiply(&mut low, rank, rows(x, inner), columns(a, inner), 1.0);
-                            multiply(&mut da, inner, columns(&dlow, rank), rows(x, inner), 1.0);
+                        b.add(g, &mut dlow, self.scale);
+                        let da = self.dropped(x, |x| {
+                            a.add_transposed(x, &mut low, 1.0);
+                            outer(&dlow, rank, x, inner, 1.0, precision)
                         });
-                        let mut db = vec![0.0; out * rank];
-                        multiply(&mut db, rank, columns(g, out), rows(&low, rank), self.scale);
+                        let db = outer(&low, rank, g, out, self.scale, precision);
+                        let db = transpose(&db, out);
                         let mut dx = self.weight.backward(g);
                         match self.dropout {
-                            None => {
-                                multiply(&mut dx, inner, rows(&dlow, rank), rows(a, inner), 1.0);
-                            }
+                            None => a.add(&dlow, &mut dx, 1.0),
                             Some(dropout) => {
                                 let mut through = vec![0.0; dx.len()];
-                                let (dlow, a) = (rows(&dlow, rank), rows(a, inner));
-                                multiply(&mut through, inner, dlow, a, 1.0);
+                                a.add(&dlow, &mut through, 1.0);
                                 dropout.apply(&mut through, inner);
                                 dx.iter_mut().zip(through).for_each(|(dx, t)| *dx += t);
                             }

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
 use rayon::prelude::*;
 
-use super::{tensor, values, with};
+use super::{exp, tensor, values, with};
 use crate::train::matrix::Frozen;
 
 /// Σ over rows of the cross entropy of `softmax(h Wᵀ)` with the target ids, a scalar. With label
@@ -36,12 +36,9 @@ impl CustomOp1 for CrossEntropy {
                 let target = target as usize;
                 let most = row.iter().copied().fold(f32::MIN, f32::max);
                 let of_target = row[target];
-                let mean = row.iter().map(|&l| f64::from(l)).sum::<f64>() / v as f64;
-                let mut sum = 0.0f64;
-                for logit in row.iter_mut() {
-                    *logit = (*logit - most).exp();
-                    sum += f64::from(*logit);
-                }
+                let mean = row.iter().map(|&l| f64::from(l)).sum::<f64>() / v as f64; // of the logits
+                row.iter_mut().for_each(|logit| *logit = exp(*logit - most));
+                let sum: f64 = row.chunks(256).map(|p| f64::from(p.iter().sum::<f32>())).sum();
                 let inverse = (1.0 / sum) as f32;
                 row.iter_mut().for_each(|p| *p = *p * inverse - even);
                 row[target] -= target_share;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, Layout, Result, Shape, Tensor};
 use rayon::prelude::*;
 
-use super::{tensor, values, with};
+use super::{exp, tensor, values, with};
 
 /// x · w / rms(x) along rows.
 pub(in crate::train) struct RmsNorm {
@@ -69,7 +69,7 @@ pub(in crate::train) struct Swiglu;
 const GRAIN: usize = 1 << 14;
 
 fn sigmoid(x: f32) -> f32 {
-    1.0 / (1.0 + (-x).exp())
+    1.0 / (1.0 + exp(-x))
 }
 
 impl CustomOp2 for Swiglu {
