@@ -76,19 +76,19 @@ fn unzipped(path: &Path, reader: impl Read, take: &mut Take<'_>) -> Result<u64> 
 
 fn tar_members(path: &Path, reader: impl Read, take: &mut Take<'_>) -> Result<u64> {
     let mut last = String::new();
-    let damaged = |last: &str, reason: &str| {
+    let damaged = |last: &str, error: &Damage| {
         let reason = if last.is_empty() {
-            format!("is neither an XML report nor a whole tar archive of them ({reason})")
+            format!("is neither an XML report nor a whole tar archive of them ({error})")
         } else {
-            format!("is damaged after {last} ({reason}); fetch it again")
+            format!("is damaged after {last} ({error}); fetch it again")
         };
         Error::Io { path: path.display().to_string(), reason }
     };
     let mut others = 0;
     let mut archive = tar::Archive::new(Tail { reader, zeros: 0 });
-    let entries = archive.entries().map_err(|error| damaged("", &error.to_string()))?;
+    let entries = archive.entries().map_err(|error| damaged("", &error.into()))?;
     for entry in entries {
-        let entry = entry.map_err(|error| damaged(&last, &error.to_string()))?;
+        let entry = entry.map_err(|error| damaged(&last, &error.into()))?;
         if !entry.header().entry_type().is_file() {
             continue;
         }
@@ -99,9 +99,9 @@ fn tar_members(path: &Path, reader: impl Read, take: &mut Take<'_>) -> Result<u6
             continue;
         }
         let size = entry.size();
-        let bytes = read_limited(entry).map_err(|error| damaged(&last, &error.to_string()))?;
+        let bytes = read_limited(entry).map_err(|error| damaged(&last, &error.into()))?;
         if (bytes.len() as u64) < size {
-            return Err(damaged(&last, &format!("{name} is cut short")));
+            return Err(damaged(&last, &Damage(format!("{name} is cut short"))));
         }
         take(format!("{}: {name}", path.display()), bytes)?;
         last = name;
@@ -109,11 +109,32 @@ fn tar_members(path: &Path, reader: impl Read, take: &mut Take<'_>) -> Result<u6
     // The archive's own end, then gzip's checksum, which stands behind it.
     let mut tail = archive.into_inner();
     std::io::copy(&mut tail, &mut std::io::sink())
-        .map_err(|error| damaged(&last, &error.to_string()))?;
+        .map_err(|error| damaged(&last, &error.into()))?;
     if tail.zeros < BLOCK {
-        return Err(damaged(&last, "the end of the archive is missing"));
+        return Err(damaged(&last, &Damage("the end of the archive is missing".into())));
     }
     Ok(others)
+}
+
+/// What is wrong with an archive, without its bytes: the tar crate's own messages quote what stands
+/// where it looked for a header, and that may be a report.
+struct Damage(String);
+
+impl From<std::io::Error> for Damage {
+    fn from(error: std::io::Error) -> Damage {
+        Damage(match error.kind() {
+            std::io::ErrorKind::UnexpectedEof => "it ends too soon".into(),
+            std::io::ErrorKind::FileTooLarge => error.to_string(),
+            _ if error.raw_os_error().is_some() => error.to_string(),
+            _ => "a block is not what it should be".into(),
+        })
+    }
+}
+
+impl std::fmt::Display for Damage {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(&self.0)
+    }
 }
 
 /// Whether a file of this name is a document. `._1.xml` is what macOS leaves beside `1.xml`.
@@ -127,7 +148,7 @@ fn read_limited(reader: impl Read) -> std::io::Result<Vec<u8>> {
     reader.take(MAX_DOCUMENT_BYTES + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > MAX_DOCUMENT_BYTES {
         let what = format!("a document has more than {MAX_DOCUMENT_BYTES} bytes; is it a report?");
-        return Err(std::io::Error::other(what));
+        return Err(std::io::Error::new(std::io::ErrorKind::FileTooLarge, what));
     }
     Ok(bytes)
 }

@@ -19,5 +19,6 @@ pub mod split;
 pub mod statistics;
 mod table;
 mod text;
+mod writer;
 
 pub use pairs::{Pair, PairReader, PairWriter, read_pairs};

@@ -89,9 +89,6 @@ const NAMED: &[(&str, Section)] = &[
     ("ADDENDUM", Section::Addendum),
     ("INDICATION", Section::Indication),
     ("REASON FOR", Section::Indication),
-    ("RECOMMENDATION", Section::Other),
-    ("TECHNIQUE", Section::Other),
-    ("EXAM", Section::Other),
 ];
 
 /// Words that a header may have misspelt by one letter.
@@ -108,7 +105,7 @@ const IMAGE: &[&str] = &["CHEST", "PORTABLE", "VIEW", "FRONTAL", "RIBS", "BONE W
 
 fn section(name: &str) -> Section {
     if name == "PFI" {
-        return Section::History; // "provisional findings impression": asked for beforehand
+        return Section::History; // as the published parser has it
     }
     if let Some((_, section)) = NAMED.iter().find(|(word, _)| name.contains(word)) {
         return *section;

@@ -7,7 +7,8 @@ use std::io::Read;
 
 use serde_json::{Map, Value};
 
-use super::pairs::{FIELDS, Pair, check_extra};
+use super::pairs::{FIELDS, Pair};
+use super::writer::check_extra;
 use crate::error::{Error, Result};
 
 /// Encodes pairs as rows, the header first. The columns are the known fields and the extra fields of

@@ -2,7 +2,6 @@
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::Duration;
 
 use clap::{Subcommand, ValueEnum};
 use radllama::data::filter::{Filters, Words};
@@ -252,7 +251,6 @@ fn prepare(
         format: common.to.format(),
     })?;
     let spinner = output::spinner("reading reports");
-    spinner.enable_steady_tick(Duration::from_millis(120));
     let others = read(&mut |found| {
         preparation.add(found)?;
         if preparation.reports().is_multiple_of(256) {
