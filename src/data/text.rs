@@ -122,9 +122,9 @@ fn ends_sentence(before: &str, after: &str) -> bool {
 }
 
 /// The text without its list numbers, or nothing when it has none. A number of one or two digits with
-/// `.` or `)` and white space behind it is a list number at the beginning of the text or of a line;
-/// behind a sentence it is one only where it is one more than the list number before, so that "at level
-/// 3. 2 nodules" keeps its 2.
+/// `.` or `)` and white space or a capital behind it is a list number at the beginning of the text or
+/// of a line; behind a sentence it is one only where it is 1 or one more than the list number before,
+/// so that "Nodule. 4. rib" keeps its 4.
 pub(super) fn without_numbers(text: &str) -> Option<String> {
     let mut kept = String::with_capacity(text.len());
     let mut last: Option<u32> = None;
@@ -135,7 +135,7 @@ pub(super) fn without_numbers(text: &str) -> Option<String> {
     while let Some(character) = rest.chars().next() {
         if (line_start || sentence_start)
             && let Some((number, length)) = list_number(rest)
-            && (line_start || last.is_some_and(|last| number == last + 1))
+            && (line_start || number == 1 || last.is_some_and(|last| number == last + 1))
         {
             last = Some(number);
             rest = &rest[length..];
@@ -166,8 +166,9 @@ fn list_number(text: &str) -> Option<(u32, usize)> {
     let number = open[..digits].parse().ok()?;
     let behind = open[digits..].strip_prefix(['.', ')'])?;
     let trimmed = behind.trim_start_matches([' ', '\t']);
-    // "2.5 cm" is no list number.
-    (trimmed.len() < behind.len()).then(|| (number, text.len() - trimmed.len()))
+    // "2.5 cm" is no list number, "2.Clear" is one.
+    let list = trimmed.len() < behind.len() || trimmed.starts_with(char::is_uppercase);
+    list.then(|| (number, text.len() - trimmed.len()))
 }
 
 /// How many de-identification marks there are: runs of three or more `_`, of four or more `X`.

@@ -33,6 +33,9 @@ fn list_numbers_go_where_they_are_list_numbers() {
         ("12 ribs. 2023. Old.", "12 ribs. 2023. Old."),
         ("1. As compared to ___ 2. Wider.", "As compared to ___ Wider."),
         ("1. 2. Clear.", "2. Clear."),
+        ("Chest. 1. Clear. 2. Hazy. Knee. 1. Normal.", "Chest. Clear. Hazy. Knee. Normal."),
+        ("1.Severe. 2.Clear.", "Severe. Clear."),
+        ("1.a is kept", "1.a is kept"),
         ("", ""),
     ] {
         let (pair, _) = filtered(&filters, "1. stays", text);
