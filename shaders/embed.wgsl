@@ -1,4 +1,4 @@
-// Embedding gather: out[t] = dequantized row ids[position + t]. A thread writes one block of 32.
+// Embedding gather: out[t] = dequantized row ids[place of t]. A thread writes one block of 32.
 // Layout: kernels/embed.rs. Twin: kernels::embed::reference.
 #import step
 struct Params {
@@ -21,7 +21,7 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
     if id.x >= blocks {
         return;
     }
-    let row = min(ids[step.position + id.y], params.vocab - 1u);
+    let row = min(ids[cache_position(id.y)], params.vocab - 1u);
     let at = (id.y * blocks + id.x) * 8u;
     for (var j = 0u; j < 4u; j++) {
         let pair = weight_pair(row * blocks + id.x, j);

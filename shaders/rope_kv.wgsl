@@ -24,14 +24,14 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
     if pair >= q_pairs + 2u * kv_pairs {
         return;
     }
-    let position = step.position + id.y;
+    let position = cache_position(id.y);
     let at = id.y * (q_pairs + 2u * kv_pairs) + pair;
     let value = qkv[at];
     if pair >= q_pairs + kv_pairs {
         v_cache[position * kv_pairs + pair - q_pairs - kv_pairs] = value;
         return;
     }
-    let turn = table[position * half + pair % half];
+    let turn = table[text_position(id.y) * half + pair % half];
     let turned = vec2<f32>(
         value.x * turn.x - value.y * turn.y,
         value.x * turn.y + value.y * turn.x,

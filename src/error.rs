@@ -118,6 +118,17 @@ pub enum Error {
         "the prompt has {prompt_tokens} tokens and the answer may have {max_new_tokens}, but the context holds {context}; shorten the findings"
     )]
     PromptTooLong { prompt_tokens: usize, max_new_tokens: usize, context: usize },
+    /// Prompt and beams exceed the context.
+    #[error(
+        "the prompt has {prompt_tokens} tokens and {beams} beams of {max_new_tokens} need {positions} more, but the context holds {context}; use fewer beams or new tokens, a longer context or shorter findings"
+    )]
+    BeamsTooLong {
+        prompt_tokens: usize,
+        beams: usize,
+        max_new_tokens: usize,
+        positions: usize,
+        context: usize,
+    },
     /// An option outside its range.
     #[error("{option} is {value}, but must be {expected}")]
     BadOption { option: &'static str, value: String, expected: &'static str },
@@ -209,6 +220,7 @@ impl Error {
             Error::EmptyFindings => "empty_findings",
             Error::BadText { .. } => "bad_text",
             Error::PromptTooLong { .. } => "prompt_too_long",
+            Error::BeamsTooLong { .. } => "beams_too_long",
             Error::BadOption { .. } => "bad_option",
             Error::NoAdapter { .. } => "no_adapter",
             Error::LimitTooSmall { .. } => "limit_too_small",

@@ -54,14 +54,14 @@ impl Right {
     fn row_words(&self, output: usize) -> usize {
         let words = match &self.case.call {
             Call::Matvec(..) => 1,
-            Call::Matmul(_, _, p) => p.rows as usize,
+            Call::Matmul(_, _, p) | Call::Matvecs(_, _, p) => p.rows as usize,
             Call::Embed(_, p) => p.dim as usize,
             Call::RmsNorm(p) => p.dim as usize,
             Call::RopeKv(p) => {
                 let heads = if output == 1 { p.heads + 2 * p.kv_heads } else { p.kv_heads };
                 (heads * p.head_dim) as usize
             }
-            Call::Attention(p) => p.head_dim as usize,
+            Call::Attention(p) | Call::BeamAttention(p) => p.head_dim as usize,
             Call::Argmax(_) => 1,
             Call::TopK(_) => 2,
         };

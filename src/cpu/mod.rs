@@ -162,6 +162,31 @@ impl Executor for CpuExecutor {
         Ok(top_k::pairs(&buffers[program.top.0], buffers[program.logits.0].len()))
     }
 
+    async fn prepare_beams(&mut self) -> Result<()> {
+        Ok(())
+    }
+
+    async fn beam_start(&mut self, candidates: u32) -> Result<Vec<(u32, f32)>> {
+        let CpuExecutor { program, buffers, counters, .. } = self;
+        let step = Step::beams(0, 1, 0, candidates);
+        run(&program.beam_start, &step, buffers, counters);
+        Ok(top_k::pairs(&buffers[program.candidates.0], candidates as usize))
+    }
+
+    async fn beam_step(
+        &mut self,
+        step: Step,
+        ids: &[u32],
+        slots: &[u32],
+    ) -> Result<Vec<(u32, f32)>> {
+        self.write_ids(step.cache_position(0), ids)?;
+        let CpuExecutor { program, buffers, counters, .. } = self;
+        buffers[program.slots.0][..slots.len()].copy_from_slice(slots);
+        run(&program.beam, &step, buffers, counters);
+        let pairs = (step.tokens * step.candidates) as usize;
+        Ok(top_k::pairs(&buffers[program.candidates.0], pairs))
+    }
+
     fn counters(&self) -> Counters {
         self.counters
     }

@@ -5,7 +5,7 @@ use super::buffers::UNIFORM_STRIDE;
 use super::{Gpu, GpuStore, Kernels, Pipeline};
 use crate::error::{Error, Result};
 use crate::kernels::{Call, Step, Variant, rope_kv, top_k};
-use crate::model::{BufferSpec, Counters, Dispatch, Executor, Program, Weights, forward};
+use crate::model::{BufferSpec, Counters, Dispatch, Executor, Needs, Program, Weights, forward};
 
 /// Weights, cache and bind groups on a device.
 pub struct GpuExecutor {
@@ -16,6 +16,10 @@ pub struct GpuExecutor {
     prefill: Vec<Bound>,
     head: Vec<Bound>,
     top_k: Vec<Bound>,
+    /// What beams need: none before their first use, as few sessions come to it.
+    beams: Option<Beams>,
+    kernels: Kernels,
+    needs: Needs,
     /// Entry p: the decode step at position p. The entry behind the last: the prefill step.
     steps: wgpu::Buffer,
     /// Staging buffers for ids that are free.
@@ -36,6 +40,13 @@ struct Bound {
     variant: Variant,
     pipeline: wgpu::ComputePipeline,
     bind_group: wgpu::BindGroup,
+}
+
+/// The plans of beams, and the way back of their candidates.
+struct Beams {
+    start: Vec<Bound>,
+    step: Vec<Bound>,
+    staging: wgpu::Buffer,
 }
 
 /// Ids on their way back: a staging buffer and how many.
@@ -82,6 +93,9 @@ impl GpuExecutor {
             prefill,
             head,
             top_k,
+            beams: None,
+            kernels: kernels.clone(),
+            needs: weights.layout.needs(),
             gpu,
             buffers,
             program,
@@ -119,6 +133,34 @@ impl GpuExecutor {
         let (from, bytes) = (4 * u64::from(position), 4 * u64::from(count));
         encoder.copy_buffer_to_buffer(ids, from, &staging, 0, bytes);
         PendingIds { staging, count }
+    }
+
+    /// Runs a plan of beams and reads the candidates: one submit.
+    async fn candidates(&mut self, start: bool, step: &Step) -> Result<Vec<(u32, f32)>> {
+        let entry = self.program.context;
+        self.upload_step(step, entry);
+        let mut encoder = self.encoder();
+        let Some(beams) = &self.beams else {
+            return Err(Error::Internal("beams were not prepared".into()));
+        };
+        let plan = if start { &beams.start } else { &beams.step };
+        encode(&mut encoder, &mut self.counters, &[plan], step, entry);
+        let pairs = (step.tokens * step.candidates) as usize;
+        let bytes = 8 * pairs as u64;
+        let from = &self.buffers[self.program.candidates.0];
+        encoder.copy_buffer_to_buffer(from, 0, &beams.staging, 0, bytes);
+        let staging = beams.staging.clone();
+        self.submit(encoder)?;
+        let words = self.gpu.read(&staging, 2 * pairs).await?;
+        self.counters.read_bytes += bytes;
+        Ok(top_k::pairs(&words, pairs))
+    }
+
+    /// Writes a step that is not one of decoding to its entry.
+    fn upload_step(&mut self, step: &Step, entry: u32) {
+        let bytes = bytemuck::bytes_of(step);
+        self.gpu.queue.write_buffer(&self.steps, u64::from(entry) * UNIFORM_STRIDE, bytes);
+        self.counters.uploaded_bytes += bytes.len() as u64;
     }
 
     /// Reads `words` from the start of a buffer.
@@ -205,9 +247,7 @@ impl Executor for GpuExecutor {
 
     fn prefill(&mut self, step: Step, head: bool) -> Result<()> {
         let entry = self.program.context;
-        let bytes = bytemuck::bytes_of(&step);
-        self.gpu.queue.write_buffer(&self.steps, u64::from(entry) * UNIFORM_STRIDE, bytes);
-        self.counters.uploaded_bytes += bytes.len() as u64;
+        self.upload_step(&step, entry);
         let mut encoder = self.encoder();
         let head: &[Bound] = if head { &self.head } else { &[] };
         encode(&mut encoder, &mut self.counters, &[&self.prefill, head], &step, entry);
@@ -270,6 +310,36 @@ impl Executor for GpuExecutor {
         let vocab = self.program.buffers[self.program.logits.0].words as usize;
         let words = self.read_buffer(encoder, buffer, words).await?;
         Ok(top_k::pairs(&words, vocab))
+    }
+
+    async fn prepare_beams(&mut self) -> Result<()> {
+        if self.beams.is_some() {
+            return Ok(());
+        }
+        self.gpu.prove_beams(&self.needs, &mut self.kernels).await?;
+        let bind =
+            |plan: &[Dispatch]| bind(&self.gpu, &self.kernels, plan, &self.buffers, &self.steps);
+        let (start, step) = (bind(&self.program.beam_start)?, bind(&self.program.beam)?);
+        let bytes = self.buffers[self.program.candidates.0].size();
+        self.beams = Some(Beams { start, step, staging: self.gpu.staging(bytes) });
+        self.gpu.healthy()
+    }
+
+    async fn beam_start(&mut self, candidates: u32) -> Result<Vec<(u32, f32)>> {
+        self.candidates(true, &Step::beams(0, 1, 0, candidates)).await
+    }
+
+    async fn beam_step(
+        &mut self,
+        step: Step,
+        ids: &[u32],
+        slots: &[u32],
+    ) -> Result<Vec<(u32, f32)>> {
+        self.write_ids(step.cache_position(0), ids)?;
+        let bytes: &[u8] = bytemuck::cast_slice(slots);
+        self.gpu.queue.write_buffer(&self.buffers[self.program.slots.0], 0, bytes);
+        self.counters.uploaded_bytes += bytes.len() as u64;
+        self.candidates(false, &step).await
     }
 
     fn counters(&self) -> Counters {

@@ -62,8 +62,10 @@ impl Check {
 /// The variants of a kernel to try on a device, best first. The order is measured: see ARCHITECTURE.md.
 pub fn variants(gpu: &Gpu, kernel: &str) -> Vec<Variant> {
     let order: &[Variant] = match (gpu.tier(), kernel) {
-        (Tier::Cpu, "matvec" | "matmul" | "attention") => &[Variant::Serial, Variant::Base],
-        (Tier::Gpu, "matvec") => &[Variant::Subgroup, Variant::Base],
+        (Tier::Cpu, "matvec" | "matmul" | "matvecs" | "attention" | "beam_attention") => {
+            &[Variant::Serial, Variant::Base]
+        }
+        (Tier::Gpu, "matvec" | "matvecs") => &[Variant::Subgroup, Variant::Base],
         (Tier::Gpu, "matmul") => &[Variant::Base, Variant::F16],
         _ => &[Variant::Base],
     };
@@ -73,16 +75,35 @@ pub fn variants(gpu: &Gpu, kernel: &str) -> Vec<Variant> {
 }
 
 impl Gpu {
-    /// Compiles and proves what a model needs. `progress` hears of each kernel: done, total.
+    /// Compiles and proves what a model needs, but for beams. `progress` hears of each kernel: done,
+    /// total.
     pub async fn prove(
         &self,
         needs: &Needs,
+        progress: impl FnMut(usize, usize),
+    ) -> Result<Kernels> {
+        self.prove_part(needs, false, progress).await
+    }
+
+    /// Compiles and proves what a model needs for beams beyond that, and adds it to `kernels`.
+    pub(super) async fn prove_beams(&self, needs: &Needs, kernels: &mut Kernels) -> Result<()> {
+        let Kernels { proven, passed_over } = self.prove_part(needs, true, |_, _| ()).await?;
+        kernels.proven.extend(proven);
+        kernels.passed_over.extend(passed_over);
+        Ok(())
+    }
+
+    async fn prove_part(
+        &self,
+        needs: &Needs,
+        beams: bool,
         mut progress: impl FnMut(usize, usize),
     ) -> Result<Kernels> {
         let all = permutations(&[needs.head_dim]);
         let wanted: Vec<Permutation> = all
             .iter()
             .filter(|permutation| permutation.variant == Variant::Base)
+            .filter(|permutation| permutation.is_for_beams() == beams)
             .filter(|permutation| permutation.format.is_none_or(|f| needs.formats.contains(&f)))
             .copied()
             .collect();

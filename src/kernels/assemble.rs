@@ -15,8 +15,10 @@ const KERNELS: &[(&str, &str)] = &[
     ("rms_norm", include_str!("../../shaders/rms_norm.wgsl")),
     ("matvec", include_str!("../../shaders/matvec.wgsl")),
     ("matmul", include_str!("../../shaders/matmul.wgsl")),
+    ("matvecs", include_str!("../../shaders/matvecs.wgsl")),
     ("rope_kv", include_str!("../../shaders/rope_kv.wgsl")),
     ("attention", include_str!("../../shaders/attention.wgsl")),
+    ("beam_attention", include_str!("../../shaders/beam_attention.wgsl")),
     ("argmax", include_str!("../../shaders/argmax.wgsl")),
     ("top_k", include_str!("../../shaders/top_k.wgsl")),
 ];
@@ -24,6 +26,7 @@ const KERNELS: &[(&str, &str)] = &[
 const SHARED: &[(&str, &str)] = &[
     ("step", include_str!("../../shaders/shared/step.wgsl")),
     ("weights", include_str!("../../shaders/shared/weights.wgsl")),
+    ("attention_tiles", include_str!("../../shaders/shared/attention_tiles.wgsl")),
     ("epilogue", include_str!("../../shaders/shared/epilogue.wgsl")),
 ];
 

@@ -34,6 +34,19 @@ pub fn grid(p: &Params, step: &Step, variant: Variant) -> [u32; 3] {
 
 /// The CPU twin: the plain two-pass softmax, so that it checks the online one.
 pub fn reference(p: &Params, step: &Step, args: &mut Args<'_>) {
+    let keys = |token: usize| step.position as usize + token + 1;
+    attend(p, step, args, &keys, &|_, key| key);
+}
+
+/// The plain softmax of T queries, of which query t sees `keys(t)` keys, its key i in row
+/// `cache_row(t, i)` of the cache.
+pub(super) fn attend(
+    p: &Params,
+    step: &Step,
+    args: &mut Args<'_>,
+    keys: &dyn Fn(usize) -> usize,
+    cache_row: &dyn Fn(usize, usize) -> usize,
+) {
     let qkv: &[f32] = bytemuck::cast_slice(args.inputs[0]);
     let k_cache: &[f32] = bytemuck::cast_slice(args.inputs[1]);
     let v_cache: &[f32] = bytemuck::cast_slice(args.inputs[2]);
@@ -42,13 +55,14 @@ pub fn reference(p: &Params, step: &Step, args: &mut Args<'_>) {
     let kv_size = p.kv_heads as usize * head_dim;
     let row = heads * head_dim + 2 * kv_size;
     for t in 0..step.tokens as usize {
-        let keys = step.position as usize + t + 1;
+        let rows: Vec<usize> = (0..keys(t)).map(|key| cache_row(t, key)).collect();
         for head in 0..heads {
             let q = &qkv[t * row + head * head_dim..][..head_dim];
             let kv = head / (heads / p.kv_heads as usize) * head_dim;
-            let mut scores: Vec<f32> = (0..keys)
-                .map(|key| {
-                    let k = &k_cache[key * kv_size + kv..][..head_dim];
+            let mut scores: Vec<f32> = rows
+                .iter()
+                .map(|row| {
+                    let k = &k_cache[row * kv_size + kv..][..head_dim];
                     q.iter().zip(k).map(|(q, k)| q * k).sum::<f32>() * p.scale
                 })
                 .collect();
@@ -59,8 +73,8 @@ pub fn reference(p: &Params, step: &Step, args: &mut Args<'_>) {
             let total: f32 = scores.iter().sum();
             let out = &mut out[(t * heads + head) * head_dim..][..head_dim];
             out.fill(0.0);
-            for (key, score) in scores.iter().enumerate() {
-                let v = &v_cache[key * kv_size + kv..][..head_dim];
+            for (row, score) in rows.iter().zip(&scores) {
+                let v = &v_cache[row * kv_size + kv..][..head_dim];
                 for (out, v) in out.iter_mut().zip(v) {
                     *out += score / total * v;
                 }

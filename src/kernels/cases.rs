@@ -48,13 +48,17 @@ pub fn cases(permutation: &Permutation, extent: Extent) -> Vec<Case> {
         ("matvec", true) => {
             &[(1, 32, 1), (37, 96, 1), (64, 288, 1), (960, 576, 1), (576, 1536, 1), (70, 4096, 1)]
         }
+        ("matvecs", false) => &[(37, 96, 3), (8, 576, 5)],
+        ("matvecs", true) => {
+            &[(1, 32, 1), (37, 96, 2), (64, 288, 4), (960, 576, 4), (576, 1536, 8), (70, 4096, 5)]
+        }
         (_, false) => &[(37, 96, 11), (66, 64, 33)],
         (_, true) => {
             &[(1, 32, 1), (37, 96, 11), (66, 64, 33), (192, 576, 70), (576, 1536, 9), (70, 4096, 3)]
         }
     };
     match permutation.kernel {
-        "matvec" | "matmul" => products
+        "matvec" | "matmul" | "matvecs" => products
             .iter()
             .map(|&(rows, cols, tokens)| {
                 product(permutation.kernel, format, epilogue, rows, cols, tokens, &mut random)
@@ -65,7 +69,9 @@ pub fn cases(permutation: &Permutation, extent: Extent) -> Vec<Case> {
                 if full { &[(96, 50, 5), (576, 300, 70), (32, 7, 1)] } else { &[(96, 50, 5)] };
             sizes
                 .iter()
-                .map(|&(dim, vocab, t)| gather(format, dim, vocab, t, &mut random))
+                .map(|&(dim, vocab, t)| (dim, vocab, Step::new(3, t)))
+                .chain([(64, 40, Step::beams(9, 3, 7, 4))])
+                .map(|(dim, vocab, step)| gather(format, dim, vocab, step, &mut random))
                 .collect()
         }
         "rms_norm" => {
@@ -102,8 +108,23 @@ pub fn cases(permutation: &Permutation, extent: Extent) -> Vec<Case> {
                     more.into_iter().filter(|size| !sizes.contains(size)).collect::<Vec<_>>(),
                 );
             }
-            let make = if permutation.kernel == "rope_kv" { rope } else { attend };
-            sizes.into_iter().map(|size| make(size, &mut random)).collect()
+            let step = |size: &AttentionSize| Step::new(size.0, size.1);
+            if permutation.kernel == "attention" {
+                return sizes.into_iter().map(|size| attend(size, &mut random)).collect();
+            }
+            let steps = sizes.iter().map(|size| (*size, step(size)));
+            let beams = ((12, 3, 4, 2, 16), Step::beams(12, 3, 10, 4));
+            steps.chain([beams]).map(|(size, step)| rope(size, step, &mut random)).collect()
+        }
+        "beam_attention" => {
+            let dim = permutation.head_dim.unwrap_or(64);
+            // Prefix, tokens behind it, beams, heads, key/value heads.
+            let sizes: &[_] = if full {
+                &[(1, 0, 2, 4, 2), (60, 9, 4, 9, 3), (600, 20, 2, 2, 1), (3, 70, 8, 6, 6)]
+            } else {
+                &[(60, 9, 3, 4, 2), (5, 1, 4, 2, 2)]
+            };
+            sizes.iter().map(|&size| attend_beams(size, dim, &mut random)).collect()
         }
         "argmax" => {
             let sizes: &[_] = if full { &[7, 256, 32000, 49152] } else { &[7, 3000] };
@@ -113,7 +134,15 @@ pub fn cases(permutation: &Permutation, extent: Extent) -> Vec<Case> {
         }
         "top_k" => {
             let sizes: &[_] = if full { &[(7, 7), (256, 64), (49152, 64)] } else { &[(500, 8)] };
-            sizes.iter().map(|&(vocab, k)| top(vocab, k, &mut random)).collect()
+            let beams: &[_] = if full {
+                &[(7, 5, 2, false), (300, 9, 4, false), (32000, 6, 3, false), (300, 4, 2, true)]
+            } else {
+                &[(500, 6, 3, false), (300, 4, 2, true)]
+            };
+            let beams = beams.iter().map(|&(vocab, k, beams, not_finite)| {
+                likeliest(vocab, k, beams, not_finite, &mut Random::new(u64::from(vocab)))
+            });
+            sizes.iter().map(|&(vocab, k)| top(vocab, k, &mut random)).chain(beams).collect()
         }
         _ => Vec::new(),
     }
@@ -141,13 +170,23 @@ impl Case {
         if actual.len() != expected.len() {
             return f64::INFINITY;
         }
-        let exact = matches!(self.call, Call::Argmax(_) | Call::TopK(_));
+        let equal = |expected: &[u32], actual: &[u32]| {
+            if expected == actual { 0.0 } else { f64::INFINITY }
+        };
         let mut worst: f64 = 0.0;
         for ((before, expected), actual) in self.before.iter().zip(expected).zip(actual) {
-            worst = worst.max(if exact {
-                if expected == actual { 0.0 } else { f64::INFINITY }
-            } else {
-                float_error(before, expected, actual)
+            worst = worst.max(match self.call {
+                Call::TopK(p) if p.log_probs == 1 => {
+                    // Pairs of an id and a log-probability.
+                    let part = |words: &[u32], first: usize| -> Vec<u32> {
+                        words.iter().skip(first).step_by(2).copied().collect()
+                    };
+                    let floats = [before, expected, actual].map(|words| part(words, 1));
+                    equal(&part(expected, 0), &part(actual, 0))
+                        .max(float_error(&floats[0], &floats[1], &floats[2]))
+                }
+                Call::Argmax(_) | Call::TopK(_) => equal(expected, actual),
+                _ => float_error(before, expected, actual),
             });
         }
         worst
@@ -255,25 +294,27 @@ fn product(
     let params = matvec::Params::new(rows, cols);
     let call = match kernel {
         "matvec" => Call::Matvec(format, epilogue, params),
+        "matvecs" => Call::Matvecs(format, epilogue, params),
         _ => Call::Matmul(format, epilogue, params),
     };
     let name = format!("{rows}×{cols}, T {tokens}");
     Case { name, call, step: Step::new(3, tokens), before: vec![codes, scales, x, out] }
 }
 
-fn gather(format: Format, dim: u32, vocab: u32, tokens: u32, random: &mut Random) -> Case {
+fn gather(format: Format, dim: u32, vocab: u32, step: Step, random: &mut Random) -> Case {
     let (codes, scales) = random.weights(format, vocab, dim);
-    let position = 3;
+    let tokens = step.tokens;
+    let end = step.cache_position(tokens);
     let mut ids: Vec<u32> =
-        (0..position + tokens).map(|_| (random.next() % u64::from(vocab)) as u32).collect();
+        (0..end).map(|_| (random.next() % u64::from(vocab)) as u32).collect();
     // One past the vocabulary: it must read the last row, not wander off.
-    ids[(position + tokens) as usize - 1] = vocab;
+    ids[end as usize - 1] = vocab;
     let before = vec![codes, scales, ids, blank(dim * tokens)];
     let call = Call::Embed(format, embed::Params { dim, vocab, pad: [0; 2] });
     Case {
-        name: format!("V {vocab}, D {dim}, T {tokens}"),
+        name: format!("V {vocab}, D {dim}, T {tokens}{}", behind(&step)),
         call,
-        step: Step::new(position, tokens),
+        step,
         before,
     }
 }
@@ -296,9 +337,14 @@ fn attention_name((position, tokens, heads, kv_heads, head_dim): AttentionSize) 
     format!("at {position}, T {tokens}, H {heads}/{kv_heads}×{head_dim}")
 }
 
-fn rope(size: AttentionSize, random: &mut Random) -> Case {
-    let (position, tokens, heads, kv_heads, head_dim) = size;
-    let context = position + tokens + 2;
+/// How a name tells a step of beams.
+fn behind(step: &Step) -> String {
+    if step.prefix == 0 { String::new() } else { format!(", beams behind {}", step.prefix) }
+}
+
+fn rope(size: AttentionSize, step: Step, random: &mut Random) -> Case {
+    let (_, tokens, heads, kv_heads, head_dim) = size;
+    let context = step.cache_position(tokens) + 2;
     let table = rope_kv::table(context, head_dim, 10_000.0);
     let before = vec![
         bytemuck::cast_slice(&table).to_vec(),
@@ -307,7 +353,47 @@ fn rope(size: AttentionSize, random: &mut Random) -> Case {
         blank(context * kv_heads * head_dim),
     ];
     let call = Call::RopeKv(rope_kv::Params { heads, kv_heads, head_dim, pad: 0 });
-    Case { name: attention_name(size), call, step: Step::new(position, tokens), before }
+    let name = format!("{}{}", attention_name(size), behind(&step));
+    Case { name, call, step, before }
+}
+
+/// Sizes: prefix, tokens behind it, beams, heads, key/value heads.
+fn attend_beams(
+    (prefix, generated, beams, heads, kv_heads): (u32, u32, u32, u32, u32),
+    head_dim: u32,
+    random: &mut Random,
+) -> Case {
+    let rows = prefix + (generated + 1) * beams;
+    let cache = |random: &mut Random| {
+        let mut seen = random.floats(rows * kv_heads * head_dim);
+        // What lies behind the last token must not be read as a key.
+        seen.extend(vec![1e30f32.to_bits(); (2 * kv_heads * head_dim) as usize]);
+        seen
+    };
+    // Ancestors at random, the step's own tokens last.
+    let mut slots = Vec::new();
+    for step in 0..=generated {
+        for beam in 0..beams {
+            let other = (random.next() % u64::from(beams)) as u32;
+            let of = if step == generated { beam } else { other };
+            slots.push(prefix + step * beams + of);
+        }
+    }
+    let before = vec![
+        random.floats(beams * (heads + 2 * kv_heads) * head_dim),
+        cache(random),
+        cache(random),
+        slots,
+        blank(beams * heads * head_dim),
+    ];
+    let scale = 1.0 / (head_dim as f32).sqrt();
+    let params = attention::Params { heads, kv_heads, head_dim, scale };
+    Case {
+        name: format!("behind {prefix}+{generated}, {beams} beams, H {heads}/{kv_heads}×{head_dim}"),
+        call: Call::BeamAttention(params),
+        step: Step::beams(prefix + generated, beams, prefix, 0),
+        before,
+    }
 }
 
 fn attend(size: AttentionSize, random: &mut Random) -> Case {
@@ -348,6 +434,21 @@ fn top(vocab: u32, k: u32, random: &mut Random) -> Case {
     let mut logits = random.floats(vocab);
     logits[vocab as usize - 1] = logits[0]; // a tie
     let before = vec![logits, blank(2 * k)];
-    let call = Call::TopK(top_k::Params { vocab, k, pad: [0; 2] });
+    let call = Call::TopK(top_k::Params { vocab, k, log_probs: 0, pad: 0 });
     Case { name: format!("V {vocab}, K {k}"), call, step: Step::new(0, 1), before }
+}
+
+/// Candidates of beams: fewer than the parameters would have.
+fn likeliest(vocab: u32, k: u32, beams: u32, not_finite: bool, random: &mut Random) -> Case {
+    let mut logits = random.floats(vocab * beams);
+    logits[vocab as usize - 1] = logits[0]; // a tie
+    logits[vocab as usize + 1] = 9f32.to_bits(); // a row that is all but certain
+    if not_finite {
+        logits[vocab as usize / 2] = f32::NEG_INFINITY.to_bits(); // the other rows are right
+    }
+    let before = vec![logits, blank(2 * k * beams)];
+    let call = Call::TopK(top_k::Params { vocab, k: k + 1, log_probs: 1, pad: 0 });
+    let fault = if not_finite { ", one not finite" } else { "" };
+    let name = format!("V {vocab}, K {k}, {beams} beams{fault}");
+    Case { name, call, step: Step::beams(9, beams, 5, k), before }
 }

@@ -1,4 +1,4 @@
-//! Embedding gather: out\[t\] = row ids\[position + t\] of the embedding, dequantized.
+//! Embedding gather: out\[t\] = row ids\[place of t\] of the embedding, dequantized.
 
 use super::{Args, Binding, Step, read, write};
 use crate::quant::{self, Format};
@@ -32,7 +32,7 @@ pub fn reference(format: Format, p: &Params, step: &Step, args: &mut Args<'_>) {
     let out: &mut [f32] = bytemuck::cast_slice_mut(args.outputs[0]);
     let blocks = (p.dim / quant::BLOCK) as usize;
     for t in 0..step.tokens as usize {
-        let row = ids[step.position as usize + t].min(p.vocab - 1) as usize;
+        let row = ids[step.cache_position(t as u32) as usize].min(p.vocab - 1) as usize;
         for block in 0..blocks {
             let mut values = [0.0; quant::BLOCK as usize];
             quant::dequantize_block(format, codes, scales, row * blocks + block, &mut values);

@@ -9,10 +9,12 @@
 pub mod argmax;
 pub mod assemble;
 pub mod attention;
+pub mod beam_attention;
 pub mod cases;
 pub mod embed;
 pub mod matmul;
 pub mod matvec;
+pub mod matvecs;
 pub mod permutation;
 pub mod rms_norm;
 pub mod rope_kv;
@@ -23,6 +25,10 @@ pub use permutation::{Epilogue, HEAD_DIMS, Permutation, Variant, permutations};
 use crate::quant::Format;
 
 /// What differs from step to step: where the tokens stand. 16 bytes, a uniform with a dynamic offset.
+///
+/// The T rows of a step are either tokens that follow one another (`prefix` is 0), or beams: T
+/// continuations of one text, all at the same position. Beams share the cache rows 0 … prefix; behind
+/// them each step adds T rows, one a beam, and `slots` says which of them a beam descends from.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, bytemuck::Pod, bytemuck::Zeroable)]
 pub struct Step {
@@ -30,14 +36,35 @@ pub struct Step {
     pub position: u32,
     /// T: tokens of this step (1 in decode).
     pub tokens: u32,
-    /// Uniform structs are multiples of 16 bytes.
-    pub pad: [u32; 2],
+    /// Positions that all beams share, at least 1; 0: the step's tokens follow one another.
+    pub prefix: u32,
+    /// Candidates a row that `top_k` is to find; 0: as many as its parameters say.
+    pub candidates: u32,
 }
 
 impl Step {
     /// A step over `tokens` tokens, the first at `position`.
     pub fn new(position: u32, tokens: u32) -> Self {
-        Step { position, tokens, pad: [0; 2] }
+        Step { position, tokens, prefix: 0, candidates: 0 }
+    }
+
+    /// A step over `beams` tokens at `position`, a beam each, behind a prefix of `prefix` tokens.
+    pub fn beams(position: u32, beams: u32, prefix: u32, candidates: u32) -> Self {
+        Step { position, tokens: beams, prefix, candidates }
+    }
+
+    /// Where row `row` stands in the text.
+    pub fn text_position(&self, row: u32) -> u32 {
+        if self.prefix > 0 { self.position } else { self.position + row }
+    }
+
+    /// Its row of the cache and its place in `ids`.
+    pub fn cache_position(&self, row: u32) -> u32 {
+        let first = match self.prefix {
+            0 => self.position,
+            prefix => prefix + (self.position - prefix) * self.tokens,
+        };
+        first + row
     }
 }
 
@@ -86,10 +113,14 @@ pub enum Call {
     Matvec(Format, Epilogue, matvec::Params),
     /// Weight matrix times T vectors.
     Matmul(Format, Epilogue, matvec::Params),
+    /// Weight matrix times a few vectors: a step of beams.
+    Matvecs(Format, Epilogue, matvec::Params),
     /// Rotary embedding of queries and keys; keys and values into the cache.
     RopeKv(rope_kv::Params),
     /// Causal attention over the cache.
     Attention(attention::Params),
+    /// Attention of beams, each over the prefix and its own ancestors.
+    BeamAttention(attention::Params),
     /// The greedy next id.
     Argmax(argmax::Params),
     /// The K largest logits.
@@ -104,8 +135,10 @@ impl Call {
             Call::RmsNorm(_) => "rms_norm",
             Call::Matvec(..) => "matvec",
             Call::Matmul(..) => "matmul",
+            Call::Matvecs(..) => "matvecs",
             Call::RopeKv(_) => "rope_kv",
             Call::Attention(_) => "attention",
+            Call::BeamAttention(_) => "beam_attention",
             Call::Argmax(_) => "argmax",
             Call::TopK(_) => "top_k",
         }
@@ -115,13 +148,13 @@ impl Call {
     pub fn permutation(&self, variant: Variant) -> Permutation {
         let (format, epilogue) = match *self {
             Call::Embed(format, _) => (Some(format), None),
-            Call::Matvec(format, epilogue, _) | Call::Matmul(format, epilogue, _) => {
-                (Some(format), Some(epilogue))
-            }
+            Call::Matvec(format, epilogue, _)
+            | Call::Matmul(format, epilogue, _)
+            | Call::Matvecs(format, epilogue, _) => (Some(format), Some(epilogue)),
             _ => (None, None),
         };
         let head_dim = match self {
-            Call::Attention(p) => Some(p.head_dim),
+            Call::Attention(p) | Call::BeamAttention(p) => Some(p.head_dim),
             _ => None,
         };
         Permutation { kernel: self.kernel(), variant, format, epilogue, head_dim }
@@ -137,9 +170,11 @@ impl Call {
         match self {
             Call::Embed(_, p) => bytemuck::bytes_of(p),
             Call::RmsNorm(p) => bytemuck::bytes_of(p),
-            Call::Matvec(_, _, p) | Call::Matmul(_, _, p) => bytemuck::bytes_of(p),
+            Call::Matvec(_, _, p) | Call::Matmul(_, _, p) | Call::Matvecs(_, _, p) => {
+                bytemuck::bytes_of(p)
+            }
             Call::RopeKv(p) => bytemuck::bytes_of(p),
-            Call::Attention(p) => bytemuck::bytes_of(p),
+            Call::Attention(p) | Call::BeamAttention(p) => bytemuck::bytes_of(p),
             Call::Argmax(p) => bytemuck::bytes_of(p),
             Call::TopK(p) => bytemuck::bytes_of(p),
         }
@@ -152,9 +187,12 @@ impl Call {
             Call::RmsNorm(p) => rms_norm::grid(p, step),
             Call::Matvec(_, epilogue, p) => matvec::grid(p, *epilogue, variant),
             Call::Matmul(_, epilogue, p) => matmul::grid(p, *epilogue, step, variant),
+            Call::Matvecs(_, epilogue, p) => matvecs::grid(p, *epilogue, step, variant),
             Call::RopeKv(p) => rope_kv::grid(p, step),
             Call::Attention(p) => attention::grid(p, step, variant),
-            Call::Argmax(_) | Call::TopK(_) => [1, 1, 1],
+            Call::BeamAttention(p) => beam_attention::grid(p, step),
+            Call::Argmax(_) => [1, 1, 1],
+            Call::TopK(_) => [step.tokens, 1, 1],
         }
     }
 
@@ -166,13 +204,14 @@ impl Call {
             Call::Matvec(format, epilogue, p) => {
                 matvec::reference(*format, *epilogue, p, &Step::new(step.position, 1), args);
             }
-            Call::Matmul(format, epilogue, p) => {
+            Call::Matmul(format, epilogue, p) | Call::Matvecs(format, epilogue, p) => {
                 matvec::reference(*format, *epilogue, p, step, args);
             }
             Call::RopeKv(p) => rope_kv::reference(p, step, args),
             Call::Attention(p) => attention::reference(p, step, args),
+            Call::BeamAttention(p) => beam_attention::reference(p, step, args),
             Call::Argmax(p) => argmax::reference(p, step, args),
-            Call::TopK(p) => top_k::reference(p, args),
+            Call::TopK(p) => top_k::reference(p, step, args),
         }
     }
 }
@@ -184,8 +223,10 @@ pub fn bindings(kernel: &str) -> &'static [Binding] {
         "rms_norm" => rms_norm::BINDINGS,
         "matvec" => matvec::BINDINGS,
         "matmul" => matmul::BINDINGS,
+        "matvecs" => matvecs::BINDINGS,
         "rope_kv" => rope_kv::BINDINGS,
         "attention" => attention::BINDINGS,
+        "beam_attention" => beam_attention::BINDINGS,
         "argmax" => argmax::BINDINGS,
         "top_k" => top_k::BINDINGS,
         _ => &[],
@@ -197,9 +238,9 @@ pub fn params_bytes(kernel: &str) -> usize {
     match kernel {
         "embed" => size_of::<embed::Params>(),
         "rms_norm" => size_of::<rms_norm::Params>(),
-        "matvec" | "matmul" => size_of::<matvec::Params>(),
+        "matvec" | "matmul" | "matvecs" => size_of::<matvec::Params>(),
         "rope_kv" => size_of::<rope_kv::Params>(),
-        "attention" => size_of::<attention::Params>(),
+        "attention" | "beam_attention" => size_of::<attention::Params>(),
         "argmax" => size_of::<argmax::Params>(),
         "top_k" => size_of::<top_k::Params>(),
         _ => 0,

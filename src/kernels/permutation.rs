@@ -89,6 +89,11 @@ impl Permutation {
         name
     }
 
+    /// Whether only beams need it: it is compiled on their first use.
+    pub fn is_for_beams(&self) -> bool {
+        matches!(self.kernel, "matvecs" | "beam_attention")
+    }
+
     /// The names that `#if` finds true.
     pub fn defines(&self) -> Vec<&'static str> {
         let mut defines = vec![self.variant.name()];

@@ -60,7 +60,9 @@ pub fn reference(p: &Params, step: &Step, args: &mut Args<'_>) {
     let (q_size, kv_size) = ((p.heads * p.head_dim) as usize, (p.kv_heads * p.head_dim) as usize);
     let half = (p.head_dim / 2) as usize;
     for t in 0..step.tokens as usize {
-        let position = step.position as usize + t;
+        let row = t as u32;
+        let (position, place) =
+            (step.text_position(row) as usize, step.cache_position(row) as usize);
         let row = &mut qkv[t * (q_size + 2 * kv_size)..][..q_size + 2 * kv_size];
         let turn = |pair: usize, a: f32, b: f32| {
             let at = 2 * (position * half + pair % half);
@@ -73,8 +75,8 @@ pub fn reference(p: &Params, step: &Step, args: &mut Args<'_>) {
         }
         for pair in 0..kv_size / 2 {
             let turned = turn(pair, row[q_size + 2 * pair], row[q_size + 2 * pair + 1]);
-            k_cache[position * kv_size + 2 * pair..][..2].copy_from_slice(&turned);
+            k_cache[place * kv_size + 2 * pair..][..2].copy_from_slice(&turned);
         }
-        v_cache[position * kv_size..][..kv_size].copy_from_slice(&row[q_size + kv_size..]);
+        v_cache[place * kv_size..][..kv_size].copy_from_slice(&row[q_size + kv_size..]);
     }
 }

@@ -58,6 +58,20 @@ pub trait Executor {
     async fn logits(&mut self) -> Result<Vec<f32>>;
     /// The largest [`crate::kernels::top_k::MAX_K`] logits of the last head with their ids, descending.
     async fn top_k(&mut self) -> Result<Vec<(u32, f32)>>;
+    /// Makes ready for beams: what they need is compiled and proven on their first use.
+    async fn prepare_beams(&mut self) -> Result<()>;
+    /// The `candidates` likeliest ids behind the last head with their log-probabilities, descending:
+    /// where beams start. [`crate::kernels::argmax::NOT_FINITE`] for all ids if any logit is not finite.
+    async fn beam_start(&mut self, candidates: u32) -> Result<Vec<(u32, f32)>>;
+    /// One step of beams ([`Step::beams`]): the token of each, `ids`, through the layers. `slots`
+    /// \[position - prefix + 1\]\[T\] are the cache rows of its ancestors and, last, its own. Gives
+    /// each beam's candidates, as [`Self::beam_start`] does.
+    async fn beam_step(
+        &mut self,
+        step: Step,
+        ids: &[u32],
+        slots: &[u32],
+    ) -> Result<Vec<(u32, f32)>>;
     /// Counts since the executor was made.
     fn counters(&self) -> Counters;
 }

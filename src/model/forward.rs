@@ -1,5 +1,5 @@
 //! The Llama forward pass (Touvron et al. 2023), written once: it appends dispatches to a plan, for
-//! one token (decode) or for T (prefill). Executors run the plan; weight formats only change which
+//! one token (decode), for T (prefill) or for a token of each beam. Executors run the plan; weight formats only change which
 //! shader permutation a product uses.
 
 use super::layout::{Layout, Matrix};
@@ -13,7 +13,12 @@ use crate::kernels::{Call, Epilogue, argmax, attention, embed, matvec, rms_norm,
 enum Tokens {
     One,
     Many,
+    /// Side by side: a token of each beam.
+    Beams,
 }
+
+/// Most beams of a step: what there are logits and candidates for.
+pub const MAX_BEAMS: u32 = 8;
 
 /// Activations and cache; shapes by the letters of [`crate::kernels`].
 struct Buffers {
@@ -26,6 +31,9 @@ struct Buffers {
     activated: BufferId,              // [T][F]
     logits: BufferId,                 // [V]
     top: BufferId,                    // [MAX_K] of (id, logit's bits)
+    slots: BufferId,                  // [position - prefix + 1][T] of cache rows
+    beam_logits: BufferId,            // [MAX_BEAMS][V]
+    candidates: BufferId,             // [T][K] of (id, log-probability's bits)
     cache: Vec<(BufferId, BufferId)>, // a layer's keys and values, [context][Hkv Dh] each
 }
 
@@ -47,7 +55,7 @@ pub fn program(layout: &Layout, context: u32, chunk: u32) -> Result<Program> {
         buffers.push(BufferSpec { label: label.to_string(), words });
         BufferId(buffers.len() - 1)
     };
-    let by_token = |width: u32| u64::from(chunk) * u64::from(width);
+    let by_token = |width: u32| u64::from(chunk.max(MAX_BEAMS)) * u64::from(width);
     let (q, kv) = (config.attention_size(), config.kv_size());
     let b = Buffers {
         ids: add("ids", u64::from(context) + 1),
@@ -59,6 +67,9 @@ pub fn program(layout: &Layout, context: u32, chunk: u32) -> Result<Program> {
         activated: add("activated", by_token(config.intermediate_size)),
         logits: add("logits", u64::from(config.vocab_size)),
         top: add("top", 2 * u64::from(top_k::MAX_K)),
+        slots: add("slots", u64::from(context)),
+        beam_logits: add("beam logits", u64::from(MAX_BEAMS) * u64::from(config.vocab_size)),
+        candidates: add("candidates", 2 * u64::from(MAX_BEAMS * top_k::MAX_K)),
         cache: (0..config.num_hidden_layers)
             .map(|i| {
                 let words = u64::from(context) * u64::from(kv);
@@ -71,6 +82,8 @@ pub fn program(layout: &Layout, context: u32, chunk: u32) -> Result<Program> {
         ids: b.ids,
         logits: b.logits,
         top: b.top,
+        slots: b.slots,
+        candidates: b.candidates,
         rope_table: b.rope_table,
         context,
         chunk,
@@ -81,8 +94,13 @@ pub fn program(layout: &Layout, context: u32, chunk: u32) -> Result<Program> {
     layers(layout, &b, Tokens::Many, &mut program.prefill);
     head(layout, &b, &mut program.head);
     let k = top_k::MAX_K.min(config.vocab_size);
-    let params = top_k::Params { vocab: config.vocab_size, k, pad: [0; 2] };
+    let params = top_k::Params { vocab: config.vocab_size, k, log_probs: 0, pad: 0 };
     program.top_k.push(Dispatch { call: Call::TopK(params), buffers: vec![b.logits, b.top] });
+    let likeliest = Call::TopK(top_k::Params { log_probs: 1, ..params });
+    let start = vec![b.logits, b.candidates];
+    program.beam_start.push(Dispatch { call: likeliest, buffers: start });
+    layers(layout, &b, Tokens::Beams, &mut program.beam);
+    beam_head(layout, &b, likeliest, &mut program.beam);
     Ok(program)
 }
 
@@ -115,7 +133,13 @@ fn layers(layout: &Layout, b: &Buffers, tokens: Tokens, plan: &mut Vec<Dispatch>
         push(norm, &[b.hidden, layer.attention_norm, b.normed]);
         product(&mut push, tokens, layer.qkv, Epilogue::Store, b.normed, b.qkv);
         push(Call::RopeKv(rope), &[b.rope_table, b.qkv, *keys, *values]);
-        push(Call::Attention(attention), &[b.qkv, *keys, *values, b.attended]);
+        match tokens {
+            Tokens::Beams => push(
+                Call::BeamAttention(attention),
+                &[b.qkv, *keys, *values, b.slots, b.attended],
+            ),
+            _ => push(Call::Attention(attention), &[b.qkv, *keys, *values, b.attended]),
+        }
         product(&mut push, tokens, layer.output, Epilogue::Add, b.attended, b.hidden);
         push(norm, &[b.hidden, layer.ffn_norm, b.normed]);
         product(&mut push, tokens, layer.gate_up, Epilogue::Swiglu, b.normed, b.activated);
@@ -133,6 +157,16 @@ fn head(layout: &Layout, b: &Buffers, plan: &mut Vec<Dispatch>) {
     product(&mut push, Tokens::One, layout.lm_head, Epilogue::Store, b.normed, b.logits);
     let params = argmax::Params { vocab: config.vocab_size, pad: [0; 3] };
     push(Call::Argmax(params), &[b.logits, b.ids]);
+}
+
+/// Every beam's token to its likeliest successors: three dispatches.
+fn beam_head(layout: &Layout, b: &Buffers, likeliest: Call, plan: &mut Vec<Dispatch>) {
+    let mut push = |call, buffers: &[BufferId]| {
+        plan.push(Dispatch { call, buffers: buffers.to_vec() });
+    };
+    push(norm(&layout.config, 0), &[b.hidden, layout.final_norm, b.normed]);
+    product(&mut push, Tokens::Beams, layout.lm_head, Epilogue::Store, b.normed, b.beam_logits);
+    push(likeliest, &[b.beam_logits, b.candidates]);
 }
 
 fn norm(config: &LlamaConfig, last_only: u32) -> Call {
@@ -153,6 +187,7 @@ fn product(
     let call = match tokens {
         Tokens::One => Call::Matvec(weight.format, epilogue, params),
         Tokens::Many => Call::Matmul(weight.format, epilogue, params),
+        Tokens::Beams => Call::Matvecs(weight.format, epilogue, params),
     };
     push(call, &[weight.codes, weight.scales, x, out]);
 }

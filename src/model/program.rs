@@ -45,12 +45,20 @@ pub struct Program {
     pub head: Vec<Dispatch>,
     /// The largest logits, for sampling.
     pub top_k: Vec<Dispatch>,
+    /// A step of beams: T tokens through all layers and lm_head, and each one's likeliest successors.
+    pub beam: Vec<Dispatch>,
+    /// The likeliest successors behind the last head: where beams start.
+    pub beam_start: Vec<Dispatch>,
     /// Token ids by position, [context + 1]: the prompt's, then the chosen ones.
     pub ids: BufferId,
     /// \[V\] f32 of the last head.
     pub logits: BufferId,
     /// \[MAX_K\] of (id, logit's bits).
     pub top: BufferId,
+    /// \[position - prefix + 1\]\[T\] of cache rows: which ancestors each beam has.
+    pub slots: BufferId,
+    /// \[T\]\[K\] of (id, log-probability's bits).
+    pub candidates: BufferId,
     /// (cos, sin) by position; filled by the executor when it is made.
     pub rope_table: BufferId,
     /// Positions the KV cache holds.

@@ -129,6 +129,11 @@ impl Tokenizer {
         self.ends.contains(&id)
     }
 
+    /// All tokens that end a text.
+    pub fn ends(&self) -> &[u32] {
+        &self.ends
+    }
+
     /// Whether `id` is a control (or unknown) token: no user text becomes one.
     pub fn is_control(&self, id: u32) -> bool {
         self.kinds.get(id as usize) == Some(&Kind::Control)
