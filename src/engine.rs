@@ -1,9 +1,12 @@
-//! From a prompt to text: prefill in chunks, decode in batches, stop, cancel.
+//! From a prompt to text: prefill in chunks, decode in batches or by beams, stop, cancel.
+
+mod beam;
 
 use std::collections::VecDeque;
 
 use crate::error::{Error, Result};
 use crate::kernels::{Step, argmax, top_k};
+use crate::model::forward::MAX_BEAMS;
 use crate::model::{Counters, Executor};
 use crate::prompt::{self, PromptRequest, Template};
 use crate::sampler::{self, Sampler, Sampling};
@@ -16,6 +19,13 @@ pub struct GenerateOptions {
     pub max_new_tokens: u32,
     /// How the next token is chosen; greedy unless a temperature is set.
     pub sampling: Sampling,
+    /// Hypotheses followed side by side, 1 … [`MAX_BEAMS`]; 1: no beam search. Only without sampling.
+    pub beams: u32,
+    /// With beams a text is worth its summed log-probability over its length to this power, as in Hugging
+    /// Face's `generate`: above 0 favours long texts, below 0 short ones.
+    pub length_penalty: f32,
+    /// How many of the best hypotheses to report, `beams` at most.
+    pub n_best: u32,
     /// How many of the largest logits behind the prompt to report.
     pub top_logits: u32,
     /// Go on after an end token: for measurements.
@@ -27,9 +37,45 @@ impl Default for GenerateOptions {
         GenerateOptions {
             max_new_tokens: 128,
             sampling: Sampling::default(),
+            beams: 1,
+            length_penalty: 1.0,
+            n_best: 1,
             top_logits: 0,
             ignore_eos: false,
         }
+    }
+}
+
+impl GenerateOptions {
+    /// Checks what can be checked before a model is there.
+    ///
+    /// # Errors
+    /// [`Error::BadOption`] for a value outside its range, or beams together with sampling.
+    pub fn validate(&self) -> Result<()> {
+        let bad = |option, value: &dyn std::fmt::Display, expected| {
+            Err(Error::BadOption { option, value: value.to_string(), expected })
+        };
+        self.sampling.validate()?;
+        if self.max_new_tokens == 0 {
+            return bad("max_new_tokens", &0, "at least 1");
+        }
+        if !(1..=MAX_BEAMS).contains(&self.beams) {
+            return bad("beams", &self.beams, "1 to 8");
+        }
+        if self.beams > 1 && !self.sampling.is_greedy() {
+            return bad(
+                "beams",
+                &self.beams,
+                "1 with a temperature or a repetition penalty: a beam search does not sample",
+            );
+        }
+        if !self.length_penalty.is_finite() {
+            return bad("length_penalty", &self.length_penalty, "a finite number");
+        }
+        if !(1..=self.beams).contains(&self.n_best) {
+            return bad("n_best", &self.n_best, "at least 1 and at most the beams");
+        }
+        Ok(())
     }
 }
 
@@ -55,7 +101,8 @@ pub enum Progress<'a> {
         /// Tokens of the prompt.
         total: usize,
     },
-    /// New text. All deltas together are the result's text.
+    /// New text. All deltas together are the result's text. A beam search, which may drop what it wrote,
+    /// gives a single one at its end.
     Delta(&'a str),
 }
 
@@ -80,6 +127,17 @@ pub struct Timings {
     pub decode_tokens_per_s: f64,
 }
 
+/// One of the texts that a beam search found.
+#[derive(Debug, Clone, PartialEq, serde::Serialize)]
+pub struct Hypothesis {
+    /// The chosen ids, a closing end token included.
+    pub ids: Vec<u32>,
+    /// Those as text, without control tokens.
+    pub text: String,
+    /// Summed log-probability over length^`length_penalty`.
+    pub score: f64,
+}
+
 /// What a generation gave.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct Generation {
@@ -93,6 +151,10 @@ pub struct Generation {
     pub text: String,
     /// Why it ended.
     pub stop: Stop,
+    /// What a beam search thinks the text is worth: see [`GenerateOptions::length_penalty`].
+    pub score: Option<f64>,
+    /// The best that a beam search found, this text first, as many as were asked for; else empty.
+    pub n_best: Vec<Hypothesis>,
     /// (id, logit) behind the prompt, descending, as many as were asked for.
     pub top_logits: Vec<(u32, f32)>,
     /// How long it took.
@@ -158,6 +220,9 @@ impl<E: Executor> Engine<E> {
         watch: &mut Watch<'_>,
     ) -> Result<Generation> {
         check(prompt_ids, options, self.executor.context(), &self.tokenizer)?;
+        if options.beams > 1 {
+            self.executor.prepare_beams().await?;
+        }
         // The last token is read again even when all are cached: its logits are not.
         let reused = common_prefix(&self.cached, prompt_ids).min(prompt_ids.len() - 1);
         self.cached.truncate(reused);
@@ -167,11 +232,8 @@ impl<E: Executor> Engine<E> {
             cached: &mut self.cached,
             chunk: &mut self.chunk,
             clock: self.clock,
-            stream: if only_control {
-                self.tokenizer.stream()
-            } else {
-                self.tokenizer.stream_continuing()
-            },
+            stream: stream(&self.tokenizer, only_control),
+            only_control,
             tokenizer: &self.tokenizer,
             options,
             watch,
@@ -184,6 +246,8 @@ impl<E: Executor> Engine<E> {
                 ids: Vec::new(),
                 text: String::new(),
                 stop: Stop::Length,
+                score: None,
+                n_best: Vec::new(),
                 top_logits: Vec::new(),
                 timings: Timings::default(),
                 steady: (0, Counters::default()),
@@ -200,14 +264,7 @@ fn check(
     context: u32,
     tokenizer: &Tokenizer,
 ) -> Result<()> {
-    options.sampling.validate()?;
-    if options.max_new_tokens == 0 {
-        return Err(Error::BadOption {
-            option: "max_new_tokens",
-            value: "0".into(),
-            expected: "at least 1",
-        });
-    }
+    options.validate()?;
     if prompt_ids.is_empty() {
         return Err(Error::BadOption {
             option: "prompt",
@@ -224,7 +281,24 @@ fn check(
     if prompt_tokens.saturating_add(max_new_tokens) > context {
         return Err(Error::PromptTooLong { prompt_tokens, max_new_tokens, context });
     }
+    // Each step of beams takes a row of the cache for each of them; the last token needs none.
+    let beams = options.beams as usize;
+    let positions = beams.saturating_mul(max_new_tokens - 1);
+    if beams > 1 && prompt_tokens.saturating_add(positions) > context {
+        return Err(Error::BeamsTooLong {
+            prompt_tokens,
+            beams,
+            max_new_tokens,
+            positions,
+            context,
+        });
+    }
     Ok(())
+}
+
+/// A decoder for what follows a prompt of control tokens only, or one with text.
+fn stream(tokenizer: &Tokenizer, only_control: bool) -> StreamDecoder<'_> {
+    if only_control { tokenizer.stream() } else { tokenizer.stream_continuing() }
 }
 
 fn common_prefix(a: &[u32], b: &[u32]) -> usize {
@@ -239,6 +313,7 @@ struct Run<'a, 'w, E> {
     clock: Clock,
     tokenizer: &'a Tokenizer,
     stream: StreamDecoder<'a>,
+    only_control: bool,
     options: &'a GenerateOptions,
     watch: &'a mut Watch<'w>,
     start: f64,
@@ -258,7 +333,13 @@ impl<E: Executor> Run<'_, '_, E> {
             let k = self.options.top_logits as usize;
             self.generation.top_logits = sampler::top_logits(&logits, k);
         }
-        if self.options.sampling.is_greedy() { self.greedy().await } else { self.sampled().await }
+        if self.options.beams > 1 {
+            self.beam_search().await
+        } else if self.options.sampling.is_greedy() {
+            self.greedy().await
+        } else {
+            self.sampled().await
+        }
     }
 
     /// Reads the prompt. False when the caller cancelled.
@@ -364,6 +445,72 @@ impl<E: Executor> Run<'_, '_, E> {
             self.generation.steady.0 += 1;
             position += 1;
         }
+    }
+
+    /// Several texts side by side; the best is kept. The device finds each one's likeliest successors, this
+    /// side chooses among them and says which rows of the cache each text descends from.
+    async fn beam_search(&mut self) -> Result<()> {
+        let ends = if self.options.ignore_eos { &[] } else { self.tokenizer.ends() };
+        let (beams, new) = (self.options.beams, self.options.max_new_tokens);
+        let mut search = beam::Search::new(beams, self.options.length_penalty, new, ends);
+        let candidates = search.candidates(self.tokenizer.vocab_size() as u32);
+        let prompt = self.generation.prompt_ids.len() as u32;
+        let mut position = prompt;
+        let mut found = self.executor.beam_start(candidates).await?;
+        loop {
+            if found.iter().any(|(id, _)| *id == argmax::NOT_FINITE) {
+                return Err(Error::NotFinite { position });
+            }
+            let go_on = search.advance(&found);
+            if self.first_at.is_none() {
+                self.first_at = Some((self.clock)());
+                self.after_first = self.executor.counters();
+            }
+            let cancelled = (self.watch.cancelled)();
+            if cancelled || !go_on {
+                return self.choose(search.finish(), cancelled && go_on);
+            }
+            let step = Step::beams(position, beams, prompt, candidates);
+            for (slot, beam) in (step.cache_position(0)..).zip(search.running_mut()) {
+                beam.slots.push(slot);
+            }
+            let running = search.running_mut();
+            let ids: Vec<u32> = running.iter().filter_map(|b| b.ids.last().copied()).collect();
+            let slots: Vec<u32> = (0..=(position - prompt) as usize)
+                .flat_map(|behind| running.iter().map(move |beam| beam.slots[behind]))
+                .collect();
+            found = self.executor.beam_step(step, &ids, &slots).await?;
+            self.generation.steady.0 += 1;
+            position += 1;
+        }
+    }
+
+    /// Makes the best of what a beam search found the result.
+    fn choose(&mut self, found: Vec<beam::Finished>, cancelled: bool) -> Result<()> {
+        let is_end = |id: &u32| self.tokenizer.is_end(*id) && !self.options.ignore_eos;
+        for found in found.into_iter().take(self.options.n_best as usize) {
+            let mut stream = stream(self.tokenizer, self.only_control);
+            let mut text = String::new();
+            for id in found.ids.iter().filter(|id| !is_end(id)) {
+                text.push_str(&stream.push(*id)?);
+            }
+            text.push_str(&stream.finish());
+            let (ids, score) = (found.ids, found.score);
+            self.generation.n_best.push(Hypothesis { ids, text, score });
+        }
+        let best = self.generation.n_best.first().cloned();
+        let Some(best) = best else {
+            return Err(Error::Internal("a beam search found nothing".into()));
+        };
+        self.generation.stop = match best.ids.last() {
+            _ if cancelled => Stop::Cancelled,
+            Some(id) if is_end(id) => Stop::Eos,
+            _ => Stop::Length,
+        };
+        self.generation.ids = best.ids;
+        self.generation.score = Some(best.score);
+        deliver(&mut self.generation, self.watch, &best.text);
+        Ok(())
     }
 
     /// Takes chosen ids. False when there is nothing more to do.

@@ -13,7 +13,7 @@ use js_sys::{Function, Reflect};
 use serde::{Deserialize, Serialize};
 use wasm_bindgen::prelude::*;
 
-use crate::engine::{self, GenerateOptions, Generation, Progress, Timings, Watch};
+use crate::engine::{self, GenerateOptions, Generation, Hypothesis, Progress, Timings, Watch};
 use crate::error::{Error, Result};
 use crate::gpu::{self, GpuExecutor, GpuStore, Kernels, Tier};
 use crate::kernels::Variant;
@@ -280,6 +280,9 @@ struct Options {
     min_p: f32,
     repetition_penalty: f32,
     seed: u64,
+    beams: u32,
+    length_penalty: f32,
+    n_best: u32,
     instruction: Option<String>,
     prior: Option<String>,
     top_logits: u32,
@@ -297,6 +300,9 @@ impl Default for Options {
             min_p: sampling.min_p,
             repetition_penalty: sampling.repetition_penalty,
             seed: sampling.seed,
+            beams: generate.beams,
+            length_penalty: generate.length_penalty,
+            n_best: generate.n_best,
             instruction: None,
             prior: None,
             top_logits: generate.top_logits,
@@ -322,6 +328,9 @@ impl Options {
                 repetition_penalty: options.repetition_penalty,
                 seed: options.seed,
             },
+            beams: options.beams,
+            length_penalty: options.length_penalty,
+            n_best: options.n_best,
             top_logits: options.top_logits,
             ignore_eos: options.ignore_eos,
         };
@@ -344,6 +353,8 @@ struct Written<'a> {
     stop: engine::Stop,
     prompt_tokens: usize,
     reused_tokens: usize,
+    score: Option<f64>,
+    n_best: &'a [Hypothesis],
     top_logits: &'a [(u32, f32)],
     timings: Timings,
     decode_steps: u64,
@@ -414,6 +425,8 @@ fn result(generation: &Generation) -> Js<JsValue> {
         stop: generation.stop,
         prompt_tokens: generation.prompt_ids.len(),
         reused_tokens: generation.reused_tokens,
+        score: generation.score,
+        n_best: &generation.n_best,
         top_logits: &generation.top_logits,
         timings: generation.timings,
         decode_steps: generation.steady.0,

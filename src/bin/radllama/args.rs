@@ -83,6 +83,15 @@ pub(crate) struct SamplingArgs {
     /// Makes tokens that already occurred less likely; 1: no change.
     #[arg(long, value_name = "R", default_value_t = 1.0, allow_negative_numbers = true)]
     repetition_penalty: f32,
+    /// Follow N texts side by side and keep the best, 8 at most; 1: no beam search.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    beams: u32,
+    /// With beams: summed log-probability over length to this power is what a text is worth.
+    #[arg(long, value_name = "A", default_value_t = 1.0, allow_negative_numbers = true)]
+    length_penalty: f32,
+    /// With beams: report the N best texts in --json.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    n_best: u32,
     /// The same seed gives the same text.
     #[arg(long, value_name = "N", default_value_t = 0)]
     seed: u64,
@@ -101,6 +110,9 @@ impl SamplingArgs {
                 repetition_penalty: self.repetition_penalty,
                 seed: self.seed,
             },
+            beams: self.beams,
+            length_penalty: self.length_penalty,
+            n_best: self.n_best,
             ..GenerateOptions::default()
         }
     }

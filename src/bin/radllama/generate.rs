@@ -52,7 +52,7 @@ pub(crate) fn run(args: &Args, json: bool) -> Result<ExitCode> {
         (None, None) => None,
     };
     let mut options = args.sampling.options();
-    options.sampling.validate()?;
+    options.validate()?;
     options.top_logits = args.top_logits;
     options.ignore_eos = args.ignore_eos;
     let mut session = Session::open(&args.model.open()?, &args.model)?;

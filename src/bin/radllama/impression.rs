@@ -43,7 +43,7 @@ pub(crate) fn run(args: &Args, json: bool) -> Result<ExitCode> {
         return Err(Error::EmptyFindings); // before a model is loaded for nothing
     }
     let options = args.sampling.options();
-    options.sampling.validate()?;
+    options.validate()?;
     let files = args.model.open()?;
     let notice = files.manifest.as_ref().and_then(|manifest| manifest.notice.clone());
     if let Some(notice) = &notice {

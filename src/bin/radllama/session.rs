@@ -115,6 +115,8 @@ impl Session {
             "ids": generation.ids,
             "text": generation.text,
             "stop": generation.stop,
+            "score": generation.score,
+            "n_best": generation.n_best,
             "top_logits": generation.top_logits,
             "prefill_tokens_per_s": generation.timings.prefill_tokens_per_s,
             "decode_tokens_per_s": generation.timings.decode_tokens_per_s,
