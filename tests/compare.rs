@@ -158,7 +158,7 @@ fn swapped_and_shifted_rows_are_noticed() {
         };
         right.outputs().into_iter().filter_map(swap).collect()
     });
-    assert_eq!(kernels.len(), 7, "all kernels but argmax, which writes one word: {kernels:?}");
+    assert_eq!(kernels.len(), 9, "all kernels but argmax, which writes one word: {kernels:?}");
 
     plant("a shift by one row", 150, |right| {
         let shift = |output: usize| {
@@ -182,7 +182,7 @@ fn values_that_are_not_finite_are_noticed() {
             };
             right.outputs().into_iter().filter_map(spoil).collect()
         });
-        assert_eq!(kernels.len(), 8, "{kernels:?}");
+        assert_eq!(kernels.len(), 10, "{kernels:?}");
     }
 }
 
@@ -199,7 +199,7 @@ fn writes_outside_the_output_are_noticed() {
         };
         right.outputs().into_iter().flat_map(spoil).collect()
     });
-    assert_eq!(kernels.len(), 8, "every kernel's output has canaries: {kernels:?}");
+    assert_eq!(kernels.len(), 10, "every kernel's output has canaries: {kernels:?}");
     plant("a longer output", 150, |right| {
         right.outputs().into_iter().map(|o| right.with(o, |buffer| buffer.push(0))).collect()
     });
@@ -215,6 +215,7 @@ fn a_word_left_unwritten_is_noticed() {
                 right.case.call,
                 Call::Matvec(_, Epilogue::Add, _)
                     | Call::Matmul(_, Epilogue::Add, _)
+                    | Call::Matvecs(_, Epilogue::Add, _)
                     | Call::RopeKv(_)
             );
             let mut places: Vec<usize> = [0, written.len() / 2, written.len().saturating_sub(1)]
@@ -236,7 +237,7 @@ fn a_word_left_unwritten_is_noticed() {
         };
         right.outputs().into_iter().flat_map(leave).collect()
     });
-    assert_eq!(kernels.len(), 8, "{kernels:?}");
+    assert_eq!(kernels.len(), 10, "{kernels:?}");
 }
 
 #[test]
@@ -248,7 +249,7 @@ fn a_changed_input_is_noticed() {
         let change = |buffer: &mut Vec<u32>| *buffer.last_mut().unwrap() ^= 1;
         inputs.map(|(input, _)| right.with(input, change)).collect()
     });
-    assert_eq!(kernels.len(), 8, "{kernels:?}");
+    assert_eq!(kernels.len(), 10, "{kernels:?}");
 }
 
 #[test]
@@ -282,9 +283,9 @@ fn the_smallest_error_that_is_noticed_is_a_five_thousandth_of_the_rms() {
 #[test]
 fn wrong_buffers_are_noticed() {
     let weights = |right: &Right| match right.case.call {
-        Call::Matvec(format, epilogue, p) | Call::Matmul(format, epilogue, p) => {
-            Some((format, Some(epilogue), p.blocks as usize))
-        }
+        Call::Matvec(format, epilogue, p)
+        | Call::Matmul(format, epilogue, p)
+        | Call::Matvecs(format, epilogue, p) => Some((format, Some(epilogue), p.blocks as usize)),
         Call::Embed(format, p) => Some((format, None, p.dim as usize / 32)),
         _ => None,
     };
@@ -332,7 +333,7 @@ fn wrong_buffers_are_noticed() {
         _ => Vec::new(),
     });
     plant("another token's activations", 30, |right| match right.case.call {
-        Call::Matmul(_, _, p) if right.case.step.tokens > 1 => {
+        Call::Matmul(_, _, p) | Call::Matvecs(_, _, p) if right.case.step.tokens > 1 => {
             vec![right.run_on(|before| before[2].rotate_left(32 * p.blocks as usize))]
         }
         _ => Vec::new(),
@@ -345,7 +346,9 @@ fn wrong_buffers_are_noticed() {
         _ => Vec::new(),
     });
     plant("keys and values swapped", 5, |right| match right.case.call {
-        Call::Attention(_) if right.case.step.position + right.case.step.tokens > 1 => {
+        Call::Attention(_) | Call::BeamAttention(_)
+            if right.case.step.position + right.case.step.tokens > 1 =>
+        {
             vec![right.run_on(|before| before.swap(1, 2))]
         }
         _ => Vec::new(),
@@ -355,6 +358,36 @@ fn wrong_buffers_are_noticed() {
             let mut wrong = right.case.clone();
             wrong.step.position -= 1;
             vec![wrong.expected()]
+        }
+        _ => Vec::new(),
+    });
+    plant("another beam's ancestors", 8, |right| match right.case.call {
+        // The first of the prefix's followers alone are the beams' own.
+        Call::BeamAttention(_) if right.case.step.position > right.case.step.prefix => {
+            vec![right.run_on(|before| before[3].rotate_left(1))]
+        }
+        _ => Vec::new(),
+    });
+    plant("the prefix taken for one of a token less", 8, |right| match right.case.call {
+        Call::BeamAttention(_) if right.case.step.prefix > 1 => {
+            let mut wrong = right.case.clone();
+            wrong.step.prefix -= 1;
+            wrong.before[3].extend([0; 8]);
+            let mut actual = wrong.expected();
+            actual[3].clone_from(&right.case.before[3]);
+            vec![actual]
+        }
+        _ => Vec::new(),
+    });
+    plant("another row's sum of exponentials", 2, |right| match right.case.call {
+        Call::TopK(p) if p.log_probs == 1 => {
+            let words = right.row_words(1);
+            assert_eq!(words, 2);
+            vec![right.with(1, |top| {
+                for pair in top.chunks_exact_mut(2).take(2) {
+                    pair[1] = (f32::from_bits(pair[1]) - 0.01).to_bits();
+                }
+            })]
         }
         _ => Vec::new(),
     });

@@ -76,9 +76,8 @@ impl<'a> Search<'a> {
         for (parent, (beam, found)) in
             self.running.iter().zip(candidates.chunks_exact(each)).enumerate()
         {
-            let worth = |&(id, log_prob): &(u32, f32)| {
-                (beam.log_prob + f64::from(log_prob), parent, id)
-            };
+            let worth =
+                |&(id, log_prob): &(u32, f32)| (beam.log_prob + f64::from(log_prob), parent, id);
             all.extend(found.iter().map(worth));
         }
         all.sort_by(|a, b| b.0.total_cmp(&a.0).then((a.1, a.2).cmp(&(b.1, b.2))));
@@ -166,7 +165,8 @@ mod tests {
         let found = |penalty| {
             let mut search = Search::new(2, penalty, 3, &[END]);
             assert!(search.advance(&row(&[(END, 50.0), (5, 50.0), (6, 0.1)])));
-            let more = [row(&[(5, 60.0), (6, 30.0), (7, 5.0)]), row(&[(5, 1.0), (6, 1.0), (7, 1.0)])];
+            let more =
+                [row(&[(5, 60.0), (6, 30.0), (7, 5.0)]), row(&[(5, 1.0), (6, 1.0), (7, 1.0)])];
             if search.advance(&more.concat()) {
                 assert!(!search.advance(&more.concat()));
             }

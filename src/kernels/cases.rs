@@ -305,18 +305,12 @@ fn gather(format: Format, dim: u32, vocab: u32, step: Step, random: &mut Random)
     let (codes, scales) = random.weights(format, vocab, dim);
     let tokens = step.tokens;
     let end = step.cache_position(tokens);
-    let mut ids: Vec<u32> =
-        (0..end).map(|_| (random.next() % u64::from(vocab)) as u32).collect();
+    let mut ids: Vec<u32> = (0..end).map(|_| (random.next() % u64::from(vocab)) as u32).collect();
     // One past the vocabulary: it must read the last row, not wander off.
     ids[end as usize - 1] = vocab;
     let before = vec![codes, scales, ids, blank(dim * tokens)];
     let call = Call::Embed(format, embed::Params { dim, vocab, pad: [0; 2] });
-    Case {
-        name: format!("V {vocab}, D {dim}, T {tokens}{}", behind(&step)),
-        call,
-        step,
-        before,
-    }
+    Case { name: format!("V {vocab}, D {dim}, T {tokens}{}", behind(&step)), call, step, before }
 }
 
 fn norm(dim: u32, tokens: u32, last_only: u32, random: &mut Random) -> Case {
@@ -389,7 +383,9 @@ fn attend_beams(
     let scale = 1.0 / (head_dim as f32).sqrt();
     let params = attention::Params { heads, kv_heads, head_dim, scale };
     Case {
-        name: format!("behind {prefix}+{generated}, {beams} beams, H {heads}/{kv_heads}×{head_dim}"),
+        name: format!(
+            "behind {prefix}+{generated}, {beams} beams, H {heads}/{kv_heads}×{head_dim}"
+        ),
         call: Call::BeamAttention(params),
         step: Step::beams(prefix + generated, beams, prefix, 0),
         before,

@@ -134,10 +134,9 @@ fn layers(layout: &Layout, b: &Buffers, tokens: Tokens, plan: &mut Vec<Dispatch>
         product(&mut push, tokens, layer.qkv, Epilogue::Store, b.normed, b.qkv);
         push(Call::RopeKv(rope), &[b.rope_table, b.qkv, *keys, *values]);
         match tokens {
-            Tokens::Beams => push(
-                Call::BeamAttention(attention),
-                &[b.qkv, *keys, *values, b.slots, b.attended],
-            ),
+            Tokens::Beams => {
+                push(Call::BeamAttention(attention), &[b.qkv, *keys, *values, b.slots, b.attended])
+            }
             _ => push(Call::Attention(attention), &[b.qkv, *keys, *values, b.attended]),
         }
         product(&mut push, tokens, layer.output, Epilogue::Add, b.attended, b.hidden);
