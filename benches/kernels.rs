@@ -2,8 +2,9 @@
 //! dispatch, weights and floating-point operations a second. The variants take turns, so that ratios
 //! hold on a machine whose speed drifts.
 //!
-//! `cargo bench --bench kernels -- [smollm2|llama2-7b] [matvec|matmul] [q4|q8|f16|f32] [rounds]`, or
-//! `… -- others` for all other kernels on the sizes of the tests.
+//! `cargo bench --bench kernels -- [smollm2|llama2-7b] [matvec|matmul|beams] [q4|q8|f16|f32] [rounds]`,
+//! or `… -- others` for all other kernels on the sizes of the tests. `beams`: what can multiply with four
+//! tokens, beside matvec with one.
 #![allow(clippy::print_stdout, clippy::unwrap_used, missing_docs)]
 
 use std::time::Instant;
@@ -33,7 +34,13 @@ fn main() {
     let words: Vec<String> = std::env::args().skip(1).filter(|word| word != "--bench").collect();
     let has = |word: &str| words.iter().any(|w| w == word);
     let shapes = if has("llama2-7b") { LLAMA2_7B } else { SMOLLM2 };
-    let kernels = ["matvec", "matmul"].map(|k| (k, has(k) || !(has("matvec") || has("matmul"))));
+    let groups: [(&str, &[&str], u32); 3] = [
+        ("matvec", &["matvec"], 1),
+        ("matmul", &["matmul"], 128),
+        ("beams", &["matvec", "matvecs", "matmul"], 4),
+    ];
+    let any = groups.iter().any(|(name, ..)| has(name));
+    let wanted = groups.into_iter().filter(|(name, ..)| has(name) || !any);
     let format = ["q8", "f16", "f32"].into_iter().find(|f| has(f)).unwrap_or("q4");
     let rounds = words.iter().find_map(|word| word.parse::<usize>().ok()).unwrap_or(5);
     pollster::block_on(async {
@@ -43,19 +50,19 @@ fn main() {
             others(&gpu).await;
             return;
         }
-        for (kernel, _) in kernels.into_iter().filter(|(_, wanted)| *wanted) {
+        for (group, kernels, tokens) in wanted {
             for (name, rows, cols, epilogue) in shapes {
-                let tokens = if kernel == "matvec" { 1 } else { 128 };
-                if kernel == "matmul" && *name == "lm_head" {
+                if group == "matmul" && *name == "lm_head" {
                     continue; // only the last token goes through it
                 }
                 let mut runs = Vec::new();
                 for permutation in permutations(&HEAD_DIMS).into_iter().filter(|p| {
-                    p.kernel == kernel
+                    kernels.contains(&p.kernel)
                         && p.epilogue == Some(*epilogue)
                         && p.format.map(|f| f.name()) == Some(format)
                         && gpu.can_run(p.variant)
                 }) {
+                    let tokens = if permutation.kernel == "matvec" { 1 } else { tokens };
                     let case = product_case(&permutation, *rows, *cols, tokens);
                     let pipeline = gpu.pipeline(&permutation).await.unwrap();
                     let run =
@@ -86,7 +93,10 @@ fn main() {
                         permutation.name(),
                         best * 1e6,
                         weights / best / 1e9,
-                        2.0 * weights * f64::from(tokens) / best / 1e9
+                        2.0 * weights
+                            * f64::from(if permutation.kernel == "matvec" { 1 } else { tokens })
+                            / best
+                            / 1e9
                     );
                 }
             }
@@ -97,7 +107,9 @@ fn main() {
 /// A time a dispatch for each case of the kernels that are no matrix products.
 async fn others(gpu: &Gpu) {
     for permutation in permutations(&HEAD_DIMS) {
-        if matches!(permutation.kernel, "matvec" | "matmul") || !gpu.can_run(permutation.variant) {
+        if matches!(permutation.kernel, "matvec" | "matvecs" | "matmul")
+            || !gpu.can_run(permutation.variant)
+        {
             continue;
         }
         let pipeline = gpu.pipeline(&permutation).await.unwrap();

@@ -16,16 +16,14 @@ struct Params {
 #import weights
 #import epilogue
 
+#if serial
+#import matmul_serial
+#else
 // As in matvec, a team of LANES threads shares four rows, each thread taking every LANES-th block. What
 // it reads of a row serves TOKENS vectors, one a component of its sums.
 const TOKENS: u32 = 4u; // matvecs::TOKENS
-#if serial
-const LANES: u32 = 1u;
-const TEAMS: u32 = 16u; // matvec::SERIAL_TEAMS
-#else
 const LANES: u32 = 8u; // the narrowest subgroup that the subgroup variant accepts
 const TEAMS: u32 = 8u; // matvec::TEAMS
-#endif
 #if swiglu
 const WRITTEN: u32 = 2u * TEAMS;
 #else
@@ -147,3 +145,4 @@ fn main(
 #end
 #endif
 }
+#endif

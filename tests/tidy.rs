@@ -32,6 +32,7 @@ const LONG: &[(&str, &str)] = &[
     ("src/engine.rs", "one generation from prompt to stop, to be read in one go"),
     ("src/gguf/parse.rs", "one resumable parser, whose steps share their state"),
     ("src/web.rs", "the whole surface for JavaScript in the one file that may know of it"),
+    ("tests/compare.rs", "every fault that is planted, in one list"),
     ("tests/executors.rs", "one table of models and faults for both executors and the engine"),
     ("tests/gguf.rs", "writer and reader are each other's test"),
     ("tests/tidy.rs", "all conventions in one place"),

@@ -27,6 +27,7 @@ const SHARED: &[(&str, &str)] = &[
     ("step", include_str!("../../shaders/shared/step.wgsl")),
     ("weights", include_str!("../../shaders/shared/weights.wgsl")),
     ("attention_tiles", include_str!("../../shaders/shared/attention_tiles.wgsl")),
+    ("matmul_serial", include_str!("../../shaders/shared/matmul_serial.wgsl")),
     ("epilogue", include_str!("../../shaders/shared/epilogue.wgsl")),
 ];
 

@@ -2,6 +2,8 @@
 //! a kernel call with random buffers, and what its CPU twin makes of them. And the comparison that
 //! decides whether a device computed the same, which tests/compare.rs holds against planted faults.
 
+mod beams;
+
 use super::{
     Access, Args, Call, Epilogue, Permutation, Step, argmax, attention, embed, matvec, rms_norm,
     rope_kv, top_k,
@@ -124,7 +126,7 @@ pub fn cases(permutation: &Permutation, extent: Extent) -> Vec<Case> {
             } else {
                 &[(60, 9, 3, 4, 2), (5, 1, 4, 2, 2)]
             };
-            sizes.iter().map(|&size| attend_beams(size, dim, &mut random)).collect()
+            sizes.iter().map(|&size| beams::attend(size, dim, &mut random)).collect()
         }
         "argmax" => {
             let sizes: &[_] = if full { &[7, 256, 32000, 49152] } else { &[7, 3000] };
@@ -140,7 +142,7 @@ pub fn cases(permutation: &Permutation, extent: Extent) -> Vec<Case> {
                 &[(500, 6, 3, false), (300, 4, 2, true)]
             };
             let beams = beams.iter().map(|&(vocab, k, beams, not_finite)| {
-                likeliest(vocab, k, beams, not_finite, &mut Random::new(u64::from(vocab)))
+                beams::likeliest(vocab, k, beams, not_finite, &mut Random::new(u64::from(vocab)))
             });
             sizes.iter().map(|&(vocab, k)| top(vocab, k, &mut random)).chain(beams).collect()
         }
@@ -351,47 +353,6 @@ fn rope(size: AttentionSize, step: Step, random: &mut Random) -> Case {
     Case { name, call, step, before }
 }
 
-/// Sizes: prefix, tokens behind it, beams, heads, key/value heads.
-fn attend_beams(
-    (prefix, generated, beams, heads, kv_heads): (u32, u32, u32, u32, u32),
-    head_dim: u32,
-    random: &mut Random,
-) -> Case {
-    let rows = prefix + (generated + 1) * beams;
-    let cache = |random: &mut Random| {
-        let mut seen = random.floats(rows * kv_heads * head_dim);
-        // What lies behind the last token must not be read as a key.
-        seen.extend(vec![1e30f32.to_bits(); (2 * kv_heads * head_dim) as usize]);
-        seen
-    };
-    // Ancestors at random, the step's own tokens last.
-    let mut slots = Vec::new();
-    for step in 0..=generated {
-        for beam in 0..beams {
-            let other = (random.next() % u64::from(beams)) as u32;
-            let of = if step == generated { beam } else { other };
-            slots.push(prefix + step * beams + of);
-        }
-    }
-    let before = vec![
-        random.floats(beams * (heads + 2 * kv_heads) * head_dim),
-        cache(random),
-        cache(random),
-        slots,
-        blank(beams * heads * head_dim),
-    ];
-    let scale = 1.0 / (head_dim as f32).sqrt();
-    let params = attention::Params { heads, kv_heads, head_dim, scale };
-    Case {
-        name: format!(
-            "behind {prefix}+{generated}, {beams} beams, H {heads}/{kv_heads}×{head_dim}"
-        ),
-        call: Call::BeamAttention(params),
-        step: Step::beams(prefix + generated, beams, prefix, 0),
-        before,
-    }
-}
-
 fn attend(size: AttentionSize, random: &mut Random) -> Case {
     let (position, tokens, heads, kv_heads, head_dim) = size;
     let cache = |random: &mut Random| {
@@ -432,19 +393,4 @@ fn top(vocab: u32, k: u32, random: &mut Random) -> Case {
     let before = vec![logits, blank(2 * k)];
     let call = Call::TopK(top_k::Params { vocab, k, log_probs: 0, pad: 0 });
     Case { name: format!("V {vocab}, K {k}"), call, step: Step::new(0, 1), before }
-}
-
-/// Candidates of beams: fewer than the parameters would have.
-fn likeliest(vocab: u32, k: u32, beams: u32, not_finite: bool, random: &mut Random) -> Case {
-    let mut logits = random.floats(vocab * beams);
-    logits[vocab as usize - 1] = logits[0]; // a tie
-    logits[vocab as usize + 1] = 9f32.to_bits(); // a row that is all but certain
-    if not_finite {
-        logits[vocab as usize / 2] = f32::NEG_INFINITY.to_bits(); // the other rows are right
-    }
-    let before = vec![logits, blank(2 * k * beams)];
-    let call = Call::TopK(top_k::Params { vocab, k: k + 1, log_probs: 1, pad: 0 });
-    let fault = if not_finite { ", one not finite" } else { "" };
-    let name = format!("V {vocab}, K {k}, {beams} beams{fault}");
-    Case { name, call, step: Step::beams(9, beams, 5, k), before }
 }
