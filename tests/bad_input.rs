@@ -257,6 +257,9 @@ fn options_out_of_range() {
         ("--min-p", "2", "min_p"),
         ("--repetition-penalty", "0", "repetition_penalty"),
         ("--max-new-tokens", "0", "max_new_tokens"),
+        ("--beams", "9", "beams"),
+        ("--length-penalty", "NaN", "length_penalty"),
+        ("--n-best", "2", "n_best"),
         ("--context", "0", "context"),
         ("--context", "1025", "1024"),
     ];
@@ -265,6 +268,8 @@ fn options_out_of_range() {
     }
     let long = with(&["--prompt", "a", "--max-new-tokens", "30", "--context", "20"]);
     failed(&long, "prompt_too_long", &["30", "20"]);
+    let beams = ["--beams", "4", "--max-new-tokens", "10", "--context", "20"];
+    failed(&with(&[&["--prompt", "a"], &beams[..]].concat()), "beams_too_long", &["36", "20"]);
     failed(&with(&["--prompt-ids", "1,300"]), "token_out_of_range", &["300"]);
     failed(&with(&["--prompt", "", "--no-bos"]), "bad_option", &["prompt"]);
     let args = ["tokenize", "--model", model.to_str().unwrap(), "--decode", "300", "--json"];

@@ -34,3 +34,21 @@ test('Chromium gives the same token ids as the native program', async (t) => {
   assert.equal(result.text, expected.text);
   assert.deepEqual(result.ids, expected.ids);
 });
+
+test('Chromium finds the same beams as the native program', async (t) => {
+  const { ids: promptIds } = native('tokenize', '--text', PROMPT);
+  const args = ['--beams', '4', '--length-penalty', '0.6', '--n-best', '2', '--max-new-tokens', '8'];
+  const expected = native('generate', '--prompt-ids', promptIds.join(','), ...args);
+  const { page, server } = await open(t);
+  await visit(page, server, { model: 'none.json' });
+  const result = await page.evaluate(
+    async ({ promptIds, options }) => {
+      await window.radllama.load('weights/manifest.json');
+      return window.radllama.generate(promptIds, options);
+    },
+    { promptIds, options: { max_new_tokens: 8, beams: 4, length_penalty: 0.6, n_best: 2 } },
+  );
+  const ids = ({ n_best }) => n_best.map((found) => found.ids);
+  assert.deepEqual(ids(result), ids(expected));
+  assert.ok(Math.abs(result.score - expected.score) < 1e-3, `${result.score}, ${expected.score}`);
+});
