@@ -6,6 +6,7 @@ use std::collections::VecDeque;
 
 use crate::error::{Error, Result};
 use crate::kernels::{Step, argmax, top_k};
+use crate::lora::Adapter;
 use crate::model::forward::MAX_BEAMS;
 use crate::model::{Counters, Executor};
 use crate::prompt::{self, PromptRequest, Template};
@@ -198,6 +199,14 @@ impl<E: Executor> Engine<E> {
     /// The model's tokenizer.
     pub fn tokenizer(&self) -> &Tokenizer {
         &self.tokenizer
+    }
+
+    /// Loads an adapter beside the weights, in place of the one before, or drops it; the weights are not
+    /// touched. What the cache holds is another model's then, and is forgotten.
+    pub async fn set_adapter(&mut self, adapter: Option<&Adapter>) -> Result<()> {
+        self.executor.set_adapter(adapter).await?;
+        self.cached.clear();
+        Ok(())
     }
 
     /// Writes the impression of a report's findings.

@@ -53,8 +53,9 @@ impl Right {
     /// Words of a row of an output; of what a workgroup computes, where there is a single row.
     fn row_words(&self, output: usize) -> usize {
         let words = match &self.case.call {
-            Call::Matvec(..) => 1,
+            Call::Matvec(..) | Call::MatvecLora(..) => 1,
             Call::Matmul(_, _, p) | Call::Matvecs(_, _, p) => p.rows as usize,
+            Call::MatmulLora(_, _, p) | Call::MatvecsLora(_, _, p) => p.rows as usize,
             Call::Embed(_, p) => p.dim as usize,
             Call::RmsNorm(p) => p.dim as usize,
             Call::RopeKv(p) => {
@@ -216,6 +217,9 @@ fn a_word_left_unwritten_is_noticed() {
                 Call::Matvec(_, Epilogue::Add, _)
                     | Call::Matmul(_, Epilogue::Add, _)
                     | Call::Matvecs(_, Epilogue::Add, _)
+                    | Call::MatvecLora(_, Epilogue::Add, _)
+                    | Call::MatmulLora(_, Epilogue::Add, _)
+                    | Call::MatvecsLora(_, Epilogue::Add, _)
                     | Call::RopeKv(_)
             );
             let mut places: Vec<usize> = [0, written.len() / 2, written.len().saturating_sub(1)]
@@ -397,6 +401,48 @@ fn wrong_buffers_are_noticed() {
     });
     plant("another norm weight", 5, |right| match right.case.call {
         Call::RmsNorm(_) => vec![right.run_on(|before| before[1].rotate_left(1))],
+        _ => Vec::new(),
+    });
+}
+
+#[test]
+fn a_wrong_side_path_is_noticed() {
+    let side = |right: &Right| match right.case.call {
+        Call::MatvecLora(_, _, p) | Call::MatmulLora(_, _, p) | Call::MatvecsLora(_, _, p) => Some(p),
+        _ => None,
+    };
+    plant("no side path", 60, |right| match side(right) {
+        Some(_) => vec![right.run_on(|before| before[3].fill(0))],
+        None => Vec::new(),
+    });
+    plant("the next row of B", 50, |right| match side(right) {
+        Some(p) if p.rows > 1 => {
+            vec![right.run_on(|before| before[3].rotate_left(4 * p.quads as usize))]
+        }
+        _ => Vec::new(),
+    });
+    plant("another tensor's part of t", 60, |right| match side(right) {
+        Some(p) => vec![right.run_on(|before| before[4].rotate_left(4 * p.quads as usize))],
+        None => Vec::new(),
+    });
+    plant("another token's t", 20, |right| match side(right) {
+        Some(p) if right.case.step.tokens > 1 => {
+            vec![right.run_on(|before| before[4].rotate_left(4 * p.stride as usize))]
+        }
+        _ => Vec::new(),
+    });
+    // Where the tensors meet: one row that takes its neighbour's part.
+    plant("a boundary off by one row", 20, |right| match side(right) {
+        Some(p) if p.second > 1 && p.rows > 8 => {
+            let mut wrong = right.case.clone();
+            if let Call::MatvecLora(_, _, p)
+            | Call::MatmulLora(_, _, p)
+            | Call::MatvecsLora(_, _, p) = &mut wrong.call
+            {
+                p.second -= 1;
+            }
+            vec![wrong.expected()]
+        }
         _ => Vec::new(),
     });
 }

@@ -82,6 +82,25 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
 #end
         }
     }
+#if lora
+    let tokens = min(vec4<u32>(token, token + 1u, token + 2u, token + 3u), vec4<u32>(last));
+    let at = tokens * params.stride;
+#repeat 4
+    let lora$i = min(row + $iu * THREADS, params.rows - 1u);
+    sum$i += lora_side(lora$i, at, 0u, 1u);
+#end
+#if swiglu
+    sum4 += lora_side(lora0 + params.rows, at, 0u, 1u);
+    sum5 += lora_side(lora1 + params.rows, at, 0u, 1u);
+    sum6 += lora_side(lora2 + params.rows, at, 0u, 1u);
+    sum7 += lora_side(lora3 + params.rows, at, 0u, 1u);
+#else
+    sum4 += lora_side(min(row + 4u * THREADS, params.rows - 1u), at, 0u, 1u);
+    sum5 += lora_side(min(row + 5u * THREADS, params.rows - 1u), at, 0u, 1u);
+    sum6 += lora_side(min(row + 6u * THREADS, params.rows - 1u), at, 0u, 1u);
+    sum7 += lora_side(min(row + 7u * THREADS, params.rows - 1u), at, 0u, 1u);
+#endif
+#endif
 #if swiglu
     finish_pairs(token, row + 0u * THREADS, sum0, sum4);
     finish_pairs(token, row + 1u * THREADS, sum1, sum5);

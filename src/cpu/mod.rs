@@ -2,8 +2,11 @@
 
 use crate::error::{Error, Result};
 use crate::kernels::{Access, Args, Step, rope_kv, top_k};
-use crate::model::loader::Store;
-use crate::model::{BufferId, BufferSpec, Counters, Dispatch, Executor, Program, Weights, forward};
+use crate::model::loader::{Store, check_base};
+use crate::lora::Adapter;
+use crate::model::{
+    BufferId, BufferSpec, Counters, Dispatch, Executor, Layout, Program, SidePath, Weights, forward,
+};
 
 /// Weights in memory.
 #[derive(Debug, Default)]
@@ -59,6 +62,9 @@ fn zeroed(specs: &[BufferSpec]) -> Result<Vec<Vec<u32>>> {
 
 /// Runs a program with the twins.
 pub struct CpuExecutor {
+    layout: Layout,
+    /// Of the base, where hashes are known.
+    sha256: Vec<String>,
     program: Program,
     buffers: Vec<Vec<u32>>,
     counters: Counters,
@@ -77,7 +83,8 @@ impl CpuExecutor {
         buffers.extend(zeroed(&program.buffers[buffers.len()..])?);
         let table = rope_kv::table(context, layout.config.head_dim, layout.config.rope_theta);
         buffers[program.rope_table.0] = bytemuck::cast_slice(&table).to_vec();
-        Ok(CpuExecutor { program, buffers, counters: Counters::default() })
+        let (layout, sha256) = (layout.clone(), weights.sha256.clone());
+        Ok(CpuExecutor { layout, sha256, program, buffers, counters: Counters::default() })
     }
 }
 
@@ -185,6 +192,25 @@ impl Executor for CpuExecutor {
         run(&program.beam, &step, buffers, counters);
         let pairs = (step.tokens * step.candidates) as usize;
         Ok(top_k::pairs(&buffers[program.candidates.0], pairs))
+    }
+
+    async fn set_adapter(&mut self, adapter: Option<&Adapter>) -> Result<()> {
+        let (context, chunk) = (self.program.context, self.program.chunk);
+        let side = match adapter {
+            Some(adapter) => {
+                check_base(adapter, &self.sha256)?;
+                Some(SidePath::new(&self.layout, adapter)?)
+            }
+            None => None,
+        };
+        let program = forward::adapted(&self.layout, context, chunk, side.as_ref())?;
+        let contents = side.map(|side| side.buffers).unwrap_or_default();
+        let mut more: Vec<_> = contents.into_iter().map(|(_, words)| words).collect();
+        more.extend(zeroed(&program.buffers[program.side + more.len()..])?);
+        self.buffers.truncate(program.side);
+        self.buffers.extend(more);
+        self.program = program;
+        Ok(())
     }
 
     fn counters(&self) -> Counters {

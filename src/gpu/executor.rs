@@ -5,11 +5,20 @@ use super::buffers::UNIFORM_STRIDE;
 use super::{Gpu, GpuStore, Kernels, Pipeline};
 use crate::error::{Error, Result};
 use crate::kernels::{Call, Step, Variant, rope_kv, top_k};
-use crate::model::{BufferSpec, Counters, Dispatch, Executor, Needs, Program, Weights, forward};
+use crate::lora::Adapter;
+use crate::model::loader::check_base;
+use crate::model::{
+    BufferSpec, Counters, Dispatch, Executor, Layout, Program, SidePath, Weights, forward,
+};
 
 /// Weights, cache and bind groups on a device.
 pub struct GpuExecutor {
     gpu: Gpu,
+    /// Those of beams and of adapters come when they are first asked for.
+    kernels: Kernels,
+    layout: Layout,
+    /// Of the base, where hashes are known.
+    sha256: Vec<String>,
     buffers: Vec<wgpu::Buffer>,
     program: Program,
     decode: Vec<Bound>,
@@ -18,8 +27,6 @@ pub struct GpuExecutor {
     top_k: Vec<Bound>,
     /// What beams need: none before their first use, as few sessions come to it.
     beams: Option<Beams>,
-    kernels: Kernels,
-    needs: Needs,
     /// Entry p: the decode step at position p. The entry behind the last: the prefill step.
     steps: wgpu::Buffer,
     /// Staging buffers for ids that are free.
@@ -84,9 +91,7 @@ impl GpuExecutor {
         let positions: Vec<Step> = (0..=context).map(|position| Step::new(position, 1)).collect();
         let steps = gpu.uniforms("steps", positions.iter().map(bytemuck::bytes_of));
         let uploaded_bytes = weights.store.uploaded_bytes + 4 * table.len() as u64 + steps.size();
-        let bind = |plan: &[Dispatch]| bind(&gpu, kernels, plan, &buffers, &steps);
-        let (decode, prefill) = (bind(&program.decode)?, bind(&program.prefill)?);
-        let (head, top_k) = (bind(&program.head)?, bind(&program.top_k)?);
+        let [decode, prefill, head, top_k] = bind_all(&gpu, kernels, &program, &buffers, &steps)?;
         gpu.healthy()?;
         Ok(GpuExecutor {
             decode,
@@ -95,8 +100,9 @@ impl GpuExecutor {
             top_k,
             beams: None,
             kernels: kernels.clone(),
-            needs: weights.layout.needs(),
             gpu,
+            layout: weights.layout.clone(),
+            sha256: weights.sha256.clone(),
             buffers,
             program,
             steps,
@@ -196,6 +202,23 @@ fn encode(
         pass.dispatch_workgroups(x, y, z);
         counters.dispatches += 1;
     }
+}
+
+/// The program's plans, in the order of its fields.
+fn bind_all(
+    gpu: &Gpu,
+    kernels: &Kernels,
+    program: &Program,
+    buffers: &[wgpu::Buffer],
+    steps: &wgpu::Buffer,
+) -> Result<[Vec<Bound>; 4]> {
+    let bind = |plan: &[Dispatch]| bind(gpu, kernels, plan, buffers, steps);
+    Ok([
+        bind(&program.decode)?,
+        bind(&program.prefill)?,
+        bind(&program.head)?,
+        bind(&program.top_k)?,
+    ])
 }
 
 fn bind(
@@ -316,7 +339,8 @@ impl Executor for GpuExecutor {
         if self.beams.is_some() {
             return Ok(());
         }
-        self.gpu.prove_beams(&self.needs, &mut self.kernels).await?;
+        let plans = [&self.program.beam_start[..], &self.program.beam];
+        self.gpu.prove_plans(&plans, &mut self.kernels).await?;
         let bind =
             |plan: &[Dispatch]| bind(&self.gpu, &self.kernels, plan, &self.buffers, &self.steps);
         let (start, step) = (bind(&self.program.beam_start)?, bind(&self.program.beam)?);
@@ -340,6 +364,39 @@ impl Executor for GpuExecutor {
         self.gpu.queue.write_buffer(&self.buffers[self.program.slots.0], 0, bytes);
         self.counters.uploaded_bytes += bytes.len() as u64;
         self.candidates(false, &step).await
+    }
+
+    async fn set_adapter(&mut self, adapter: Option<&Adapter>) -> Result<()> {
+        let side = match adapter {
+            Some(adapter) => {
+                check_base(adapter, &self.sha256)?;
+                Some(SidePath::new(&self.layout, adapter)?)
+            }
+            None => None,
+        };
+        let (context, chunk) = (self.program.context, self.program.chunk);
+        let program = forward::adapted(&self.layout, context, chunk, side.as_ref())?;
+        let gpu = self.gpu.clone();
+        let plans = [&program.decode[..], &program.prefill, &program.head, &program.top_k];
+        gpu.prove_plans(&plans, &mut self.kernels).await?;
+        let more = &program.buffers[program.side..];
+        let make = || more.iter().map(|spec| gpu.storage(spec)).collect::<Result<Vec<_>>>();
+        let made = gpu.scoped("the adapter", make).await?;
+        let contents = side.map(|side| side.buffers).unwrap_or_default();
+        for (buffer, (_, words)) in made.iter().zip(&contents) {
+            gpu.queue.write_buffer(buffer, 0, bytemuck::cast_slice(words));
+            self.counters.uploaded_bytes += 4 * words.len() as u64;
+        }
+        let mut buffers = self.buffers[..program.side].to_vec();
+        buffers.extend(made);
+        [self.decode, self.prefill, self.head, self.top_k] =
+            bind_all(&gpu, &self.kernels, &program, &buffers, &self.steps)?;
+        self.beams = None; // bound to the program before; made again when they are next asked for
+        let before = std::mem::replace(&mut self.buffers, buffers);
+        // Nothing that is queued needs them when it is done: destroying waits for that.
+        before[program.side..].iter().for_each(wgpu::Buffer::destroy);
+        self.program = program;
+        gpu.healthy()
     }
 
     fn counters(&self) -> Counters {

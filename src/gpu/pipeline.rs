@@ -34,7 +34,7 @@ impl Gpu {
         // prefill on lavapipe. Browsers keep their own checks.
         #[allow(unsafe_code, reason = "the only way to have it")]
         let module = unsafe { device.create_shader_module_trusted(descriptor, checks) };
-        let layout = self.bind_group_layout(permutation.kernel);
+        let layout = self.bind_group_layout(permutation);
         let pipeline_layout = device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
             label: Some(permutation.kernel),
             bind_group_layouts: &[Some(&layout)],
@@ -58,17 +58,17 @@ impl Gpu {
 
     /// The kernel's storage bindings, then the uniforms of its parameters and, at a dynamic offset, of the
     /// step.
-    fn bind_group_layout(&self, kernel: &str) -> wgpu::BindGroupLayout {
+    fn bind_group_layout(&self, permutation: &Permutation) -> wgpu::BindGroupLayout {
         let buffer = |ty, has_dynamic_offset, bytes| wgpu::BindingType::Buffer {
             ty,
             has_dynamic_offset,
             min_binding_size: std::num::NonZeroU64::new(bytes),
         };
-        let storage = kernels::bindings(kernel).iter().map(|binding| {
+        let storage = permutation.bindings().iter().map(|binding| {
             let read_only = binding.access == Access::Read;
             buffer(wgpu::BufferBindingType::Storage { read_only }, false, 0)
         });
-        let params = kernels::params_bytes(kernel) as u64;
+        let params = permutation.params_bytes() as u64;
         let uniforms = [
             buffer(wgpu::BufferBindingType::Uniform, false, params),
             buffer(wgpu::BufferBindingType::Uniform, true, size_of::<kernels::Step>() as u64),
@@ -84,7 +84,7 @@ impl Gpu {
             })
             .collect();
         self.device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor {
-            label: Some(kernel),
+            label: Some(permutation.kernel),
             entries: &entries,
         })
     }

@@ -2,13 +2,13 @@
 //! this very device. A variant that is refused or computes wrongly gives way to the next; when none is
 //! left, the device is refused. Silent gibberish is the worst fault an engine like this can have.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Gpu, GpuStore, Pipeline, Tier};
 use crate::error::{Error, Result};
 use crate::kernels::cases::{Case, Extent, cases};
 use crate::kernels::{Call, Permutation, Variant, permutations};
-use crate::model::{BufferSpec, Needs};
+use crate::model::{BufferSpec, Dispatch, Needs};
 
 /// Proven pipelines, one for each kernel, format and epilogue.
 #[derive(Debug, Clone)]
@@ -75,39 +75,53 @@ pub fn variants(gpu: &Gpu, kernel: &str) -> Vec<Variant> {
 }
 
 impl Gpu {
-    /// Compiles and proves what a model needs, but for beams. `progress` hears of each kernel: done,
-    /// total.
+    /// Compiles and proves what a model needs, but for beams and adapters. `progress` hears of each
+    /// kernel: done, total.
     pub async fn prove(
         &self,
         needs: &Needs,
         progress: impl FnMut(usize, usize),
     ) -> Result<Kernels> {
-        self.prove_part(needs, false, progress).await
-    }
-
-    /// Compiles and proves what a model needs for beams beyond that, and adds it to `kernels`.
-    pub(super) async fn prove_beams(&self, needs: &Needs, kernels: &mut Kernels) -> Result<()> {
-        let Kernels { proven, passed_over } = self.prove_part(needs, true, |_, _| ()).await?;
-        kernels.proven.extend(proven);
-        kernels.passed_over.extend(passed_over);
-        Ok(())
-    }
-
-    async fn prove_part(
-        &self,
-        needs: &Needs,
-        beams: bool,
-        mut progress: impl FnMut(usize, usize),
-    ) -> Result<Kernels> {
         let all = permutations(&[needs.head_dim]);
         let wanted: Vec<Permutation> = all
             .iter()
-            .filter(|permutation| permutation.variant == Variant::Base)
-            .filter(|permutation| permutation.is_for_beams() == beams)
+            .filter(|permutation| permutation.variant == Variant::Base && !permutation.lora)
+            .filter(|permutation| !permutation.is_for_beams())
             .filter(|permutation| permutation.format.is_none_or(|f| needs.formats.contains(&f)))
             .copied()
             .collect();
-        let (mut proven, mut passed_over) = (BTreeMap::new(), BTreeMap::new());
+        let mut kernels = Kernels { proven: BTreeMap::new(), passed_over: BTreeMap::new() };
+        self.prove_all(&all, &wanted, &mut kernels, progress).await?;
+        Ok(kernels)
+    }
+
+    /// Compiles and proves what plans call beyond what was proven before, such as an adapter's kernels,
+    /// and adds it to `kernels`.
+    pub(super) async fn prove_plans(
+        &self,
+        plans: &[&[Dispatch]],
+        kernels: &mut Kernels,
+    ) -> Result<()> {
+        let calls = plans.iter().copied().flatten().map(|dispatch| dispatch.call);
+        let wanted: BTreeSet<Permutation> = calls
+            .map(|call| call.permutation(Variant::Base))
+            .filter(|permutation| !kernels.proven.contains_key(permutation))
+            .collect();
+        let head_dims: BTreeSet<u32> = wanted.iter().filter_map(|p| p.head_dim).collect();
+        let all = permutations(&Vec::from_iter(head_dims));
+        self.prove_all(&all, &Vec::from_iter(wanted), kernels, |_, _| ()).await
+    }
+
+    /// Proves each of the base permutations `wanted` in the first variant, among `all`, that is right
+    /// here.
+    async fn prove_all(
+        &self,
+        all: &[Permutation],
+        wanted: &[Permutation],
+        kernels: &mut Kernels,
+        mut progress: impl FnMut(usize, usize),
+    ) -> Result<()> {
+        let Kernels { proven, passed_over } = kernels;
         for (done, base) in wanted.iter().enumerate() {
             progress(done, wanted.len());
             let mut failure: Option<(String, Error)> = None;
@@ -130,7 +144,7 @@ impl Gpu {
             }
         }
         progress(wanted.len(), wanted.len());
-        Ok(Kernels { proven, passed_over })
+        Ok(())
     }
 
     async fn prove_one(&self, permutation: &Permutation) -> Result<Pipeline> {

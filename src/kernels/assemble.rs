@@ -29,6 +29,7 @@ const SHARED: &[(&str, &str)] = &[
     ("attention_tiles", include_str!("../../shaders/shared/attention_tiles.wgsl")),
     ("matmul_serial", include_str!("../../shaders/shared/matmul_serial.wgsl")),
     ("epilogue", include_str!("../../shaders/shared/epilogue.wgsl")),
+    ("lora", include_str!("../../shaders/shared/lora.wgsl")),
 ];
 
 /// The kernels that have a WGSL file.

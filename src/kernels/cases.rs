@@ -5,8 +5,8 @@
 mod beams;
 
 use super::{
-    Access, Args, Call, Epilogue, Permutation, Step, argmax, attention, embed, matvec, rms_norm,
-    rope_kv, top_k,
+    Access, Args, Call, Epilogue, Permutation, Step, argmax, attention, embed, lora, matvec,
+    rms_norm, rope_kv, top_k,
 };
 use crate::quant::{self, Format};
 use crate::sampler::SplitMix64;
@@ -63,7 +63,9 @@ pub fn cases(permutation: &Permutation, extent: Extent) -> Vec<Case> {
         "matvec" | "matmul" | "matvecs" => products
             .iter()
             .map(|&(rows, cols, tokens)| {
-                product(permutation.kernel, format, epilogue, rows, cols, tokens, &mut random)
+                let kernel = permutation.kernel;
+                let case = product(kernel, format, epilogue, rows, cols, tokens, &mut random);
+                if permutation.lora { adapted(case, rows % 7 + 1, &mut random) } else { case }
             })
             .collect(),
         "embed" => {
@@ -265,7 +267,9 @@ impl Random {
 pub fn product_case(permutation: &Permutation, rows: u32, cols: u32, tokens: u32) -> Case {
     let format = permutation.format.unwrap_or(Format::F32);
     let epilogue = permutation.epilogue.unwrap_or(Epilogue::Store);
-    product(permutation.kernel, format, epilogue, rows, cols, tokens, &mut Random::new(1))
+    let random = &mut Random::new(1);
+    let case = product(permutation.kernel, format, epilogue, rows, cols, tokens, random);
+    if permutation.lora { adapted(case, 4, random) } else { case }
 }
 
 fn canaried(mut words: Vec<u32>) -> Vec<u32> {
@@ -301,6 +305,39 @@ fn product(
     };
     let name = format!("{rows}×{cols}, T {tokens}");
     Case { name, call, step: Step::new(3, tokens), before: vec![codes, scales, x, out] }
+}
+
+/// A product with the side path of an adapter of rank 4 `quads`, whose fused tensors meet at odd rows.
+fn adapted(case: Case, quads: u32, random: &mut Random) -> Case {
+    let Case { name, call, step, mut before } = case;
+    let (Call::Matvec(format, epilogue, p)
+    | Call::Matmul(format, epilogue, p)
+    | Call::Matvecs(format, epilogue, p)) = call
+    else {
+        return Case { name, call, step, before };
+    };
+    let weight_rows = if epilogue == Epilogue::Swiglu { 2 * p.rows } else { p.rows };
+    // In t the third tensor's part stands before the second's, with a gap between.
+    let params = lora::Params {
+        rows: p.rows,
+        blocks: p.blocks,
+        quads,
+        stride: 3 * quads + 1,
+        second: weight_rows.div_ceil(3),
+        third: weight_rows.div_ceil(2),
+        second_at: 2 * quads + 1,
+        third_at: quads,
+    };
+    let b = random.floats(4 * quads * weight_rows);
+    let t = random.floats(4 * params.stride * step.tokens);
+    let out = before.pop();
+    before.extend([b, t].into_iter().chain(out));
+    let call = match call {
+        Call::Matvec(..) => Call::MatvecLora(format, epilogue, params),
+        Call::Matvecs(..) => Call::MatvecsLora(format, epilogue, params),
+        _ => Call::MatmulLora(format, epilogue, params),
+    };
+    Case { name: format!("{name}, R {}", 4 * quads), call, step, before }
 }
 
 fn gather(format: Format, dim: u32, vocab: u32, step: Step, random: &mut Random) -> Case {

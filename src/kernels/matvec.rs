@@ -1,7 +1,7 @@
 //! Quantized matrix × vector, for decode: one token. Its parameters, bindings and CPU twin serve
 //! [`super::matmul`] too, which is the same product for T tokens.
 
-use super::{Args, Binding, Epilogue, Step, Variant, read, write};
+use super::{Args, Binding, Epilogue, Step, Variant, lora, read, write};
 use crate::quant::{self, Format};
 
 /// Fixed parameters.
@@ -46,6 +46,32 @@ pub fn grid(p: &Params, epilogue: Epilogue, variant: Variant) -> [u32; 3] {
 /// The CPU twin of matvec and matmul: each block of a row is dequantized once, then multiplied with
 /// every token's activations in ascending order of the columns.
 pub fn reference(format: Format, epilogue: Epilogue, p: &Params, step: &Step, args: &mut Args<'_>) {
+    products(format, epilogue, p, step, args, |_, _| ());
+}
+
+/// The CPU twin with an adapter's side path, which is added to the finished product.
+pub fn adapted(
+    format: Format,
+    epilogue: Epilogue,
+    p: &lora::Params,
+    step: &Step,
+    args: &mut Args<'_>,
+) {
+    let b: &[f32] = bytemuck::cast_slice(args.inputs[3]);
+    let t: &[f32] = bytemuck::cast_slice(args.inputs[4]);
+    let side = |row: usize, into: &mut [f32]| lora::add(p, row, b, t, into);
+    products(format, epilogue, &p.product(), step, args, side);
+}
+
+/// `side` adds to what a weight row gave, a value a token.
+fn products(
+    format: Format,
+    epilogue: Epilogue,
+    p: &Params,
+    step: &Step,
+    args: &mut Args<'_>,
+    side: impl Fn(usize, &mut [f32]),
+) {
     let (codes, scales) = (args.inputs[0], args.inputs[1]);
     let x: &[f32] = bytemuck::cast_slice(args.inputs[2]);
     let out: &mut [f32] = bytemuck::cast_slice_mut(args.outputs[0]);
@@ -58,6 +84,7 @@ pub fn reference(format: Format, epilogue: Epilogue, p: &Params, step: &Step, ar
         for (into, x) in into.iter_mut().zip(x.chunks_exact(blocks * 32)) {
             *into = dot(&weights, x);
         }
+        side(row, into);
     };
     let (mut first, mut second) = (vec![0.0; tokens], vec![0.0; tokens]);
     for row in 0..rows {

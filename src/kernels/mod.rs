@@ -4,7 +4,7 @@
 //! Buffers are arrays of 32-bit words everywhere. Bindings stand in one order: inputs, outputs,
 //! then the call's `Params` and the step's [`Step`], both uniforms.
 //!
-//! Letters for shapes: T tokens, D hidden, F ffn, H heads, Hkv kv heads, Dh head dim, V vocab.
+//! Letters for shapes: T tokens, D hidden, F ffn, H heads, Hkv kv heads, Dh head dim, V vocab, R rank.
 
 pub mod argmax;
 pub mod assemble;
@@ -12,6 +12,7 @@ pub mod attention;
 pub mod beam_attention;
 pub mod cases;
 pub mod embed;
+pub mod lora;
 pub mod matmul;
 pub mod matvec;
 pub mod matvecs;
@@ -115,6 +116,12 @@ pub enum Call {
     Matmul(Format, Epilogue, matvec::Params),
     /// Weight matrix times a few vectors: a step of beams.
     Matvecs(Format, Epilogue, matvec::Params),
+    /// [`Call::Matvec`] with an adapter's side path.
+    MatvecLora(Format, Epilogue, lora::Params),
+    /// [`Call::Matmul`] with an adapter's side path.
+    MatmulLora(Format, Epilogue, lora::Params),
+    /// [`Call::Matvecs`] with an adapter's side path.
+    MatvecsLora(Format, Epilogue, lora::Params),
     /// Rotary embedding of queries and keys; keys and values into the cache.
     RopeKv(rope_kv::Params),
     /// Causal attention over the cache.
@@ -133,9 +140,9 @@ impl Call {
         match self {
             Call::Embed(..) => "embed",
             Call::RmsNorm(_) => "rms_norm",
-            Call::Matvec(..) => "matvec",
-            Call::Matmul(..) => "matmul",
-            Call::Matvecs(..) => "matvecs",
+            Call::Matvecs(..) | Call::MatvecsLora(..) => "matvecs",
+            Call::Matvec(..) | Call::MatvecLora(..) => "matvec",
+            Call::Matmul(..) | Call::MatmulLora(..) => "matmul",
             Call::RopeKv(_) => "rope_kv",
             Call::Attention(_) => "attention",
             Call::BeamAttention(_) => "beam_attention",
@@ -150,19 +157,26 @@ impl Call {
             Call::Embed(format, _) => (Some(format), None),
             Call::Matvec(format, epilogue, _)
             | Call::Matmul(format, epilogue, _)
-            | Call::Matvecs(format, epilogue, _) => (Some(format), Some(epilogue)),
+            | Call::Matvecs(format, epilogue, _)
+            | Call::MatvecLora(format, epilogue, _)
+            | Call::MatvecsLora(format, epilogue, _)
+            | Call::MatmulLora(format, epilogue, _) => (Some(format), Some(epilogue)),
             _ => (None, None),
         };
         let head_dim = match self {
             Call::Attention(p) | Call::BeamAttention(p) => Some(p.head_dim),
             _ => None,
         };
-        Permutation { kernel: self.kernel(), variant, format, epilogue, head_dim }
+        let lora = matches!(
+            self,
+            Call::MatvecLora(..) | Call::MatmulLora(..) | Call::MatvecsLora(..)
+        );
+        Permutation { kernel: self.kernel(), variant, format, epilogue, head_dim, lora }
     }
 
     /// The kernel's storage bindings.
     pub fn bindings(&self) -> &'static [Binding] {
-        bindings(self.kernel())
+        self.permutation(Variant::Base).bindings()
     }
 
     /// The call's parameters, as they lie in the uniform.
@@ -173,6 +187,9 @@ impl Call {
             Call::Matvec(_, _, p) | Call::Matmul(_, _, p) | Call::Matvecs(_, _, p) => {
                 bytemuck::bytes_of(p)
             }
+            Call::MatvecLora(_, _, p)
+            | Call::MatmulLora(_, _, p)
+            | Call::MatvecsLora(_, _, p) => bytemuck::bytes_of(p),
             Call::RopeKv(p) => bytemuck::bytes_of(p),
             Call::Attention(p) | Call::BeamAttention(p) => bytemuck::bytes_of(p),
             Call::Argmax(p) => bytemuck::bytes_of(p),
@@ -188,6 +205,13 @@ impl Call {
             Call::Matvec(_, epilogue, p) => matvec::grid(p, *epilogue, variant),
             Call::Matmul(_, epilogue, p) => matmul::grid(p, *epilogue, step, variant),
             Call::Matvecs(_, epilogue, p) => matvecs::grid(p, *epilogue, step, variant),
+            Call::MatvecLora(_, epilogue, p) => matvec::grid(&p.product(), *epilogue, variant),
+            Call::MatmulLora(_, epilogue, p) => {
+                matmul::grid(&p.product(), *epilogue, step, variant)
+            }
+            Call::MatvecsLora(_, epilogue, p) => {
+                matvecs::grid(&p.product(), *epilogue, step, variant)
+            }
             Call::RopeKv(p) => rope_kv::grid(p, step),
             Call::Attention(p) => attention::grid(p, step, variant),
             Call::BeamAttention(p) => beam_attention::grid(p, step),
@@ -207,6 +231,12 @@ impl Call {
             Call::Matmul(format, epilogue, p) | Call::Matvecs(format, epilogue, p) => {
                 matvec::reference(*format, *epilogue, p, step, args);
             }
+            Call::MatvecLora(format, epilogue, p) => {
+                matvec::adapted(*format, *epilogue, p, &Step::new(step.position, 1), args);
+            }
+            Call::MatmulLora(format, epilogue, p) | Call::MatvecsLora(format, epilogue, p) => {
+                matvec::adapted(*format, *epilogue, p, step, args);
+            }
             Call::RopeKv(p) => rope_kv::reference(p, step, args),
             Call::Attention(p) => attention::reference(p, step, args),
             Call::BeamAttention(p) => beam_attention::reference(p, step, args),
@@ -216,7 +246,7 @@ impl Call {
     }
 }
 
-/// The storage bindings of the kernel named `kernel`; empty for a name that is none.
+/// The storage bindings of the plain kernel named `kernel`; empty for a name that is none.
 pub fn bindings(kernel: &str) -> &'static [Binding] {
     match kernel {
         "embed" => embed::BINDINGS,
@@ -233,7 +263,7 @@ pub fn bindings(kernel: &str) -> &'static [Binding] {
     }
 }
 
-/// Size of a kernel's `Params` in bytes, for the bind group layout and the reflection test.
+/// Size of a plain kernel's `Params` in bytes, for the bind group layout and the reflection test.
 pub fn params_bytes(kernel: &str) -> usize {
     match kernel {
         "embed" => size_of::<embed::Params>(),

@@ -1,5 +1,6 @@
 //! Which shaders there are: `shaders/permutations`, read once.
 
+use super::{Binding, lora};
 use crate::quant::Format;
 
 /// How a kernel is written for a class of devices. All variants compute the same thing.
@@ -68,6 +69,8 @@ pub struct Permutation {
     pub epilogue: Option<Epilogue>,
     /// Dh, where the kernel's loops over a head are written out.
     pub head_dim: Option<u32>,
+    /// Whether a matrix product adds an adapter's side path.
+    pub lora: bool,
 }
 
 /// The head dims that tests and listings compile attention for: odd, common, widest.
@@ -85,6 +88,9 @@ impl Permutation {
         }
         if let Some(head_dim) = self.head_dim {
             name.push_str(&format!(".dh{head_dim}"));
+        }
+        if self.lora {
+            name.push_str(".lora");
         }
         name
     }
@@ -110,7 +116,20 @@ impl Permutation {
             }
         }
         defines.extend(self.epilogue.map(Epilogue::name));
+        if self.lora {
+            defines.push("lora");
+        }
         defines
+    }
+
+    /// Its storage bindings.
+    pub fn bindings(&self) -> &'static [Binding] {
+        if self.lora { lora::BINDINGS } else { super::bindings(self.kernel) }
+    }
+
+    /// Size of its `Params` in bytes.
+    pub fn params_bytes(&self) -> usize {
+        if self.lora { size_of::<lora::Params>() } else { super::params_bytes(self.kernel) }
     }
 }
 
@@ -133,15 +152,26 @@ pub fn permutations(head_dims: &[u32]) -> Vec<Permutation> {
             Format::ALL.into_iter().filter(|f| listed(formats, f.name())).map(Some).collect();
         let pick_epilogue: Vec<_> =
             Epilogue::ALL.into_iter().filter(|e| listed(epilogues, e.name())).map(Some).collect();
-        let pick_head_dim: Vec<_> = match columns.next() {
+        let more = columns.next();
+        let pick_head_dim: Vec<_> = match more {
             Some("head_dim") => head_dims.iter().copied().map(Some).collect(),
             _ => vec![None],
         };
+        let pick_lora: &[bool] = if more == Some("lora") { &[false, true] } else { &[false] };
         for variant in Variant::ALL.into_iter().filter(|v| listed(variants, v.name())) {
             for &format in or_none(&pick_format) {
                 for &epilogue in or_none(&pick_epilogue) {
                     for &head_dim in &pick_head_dim {
-                        all.push(Permutation { kernel, variant, format, epilogue, head_dim });
+                        for &lora in pick_lora {
+                            all.push(Permutation {
+                                kernel,
+                                variant,
+                                format,
+                                epilogue,
+                                head_dim,
+                                lora,
+                            });
+                        }
                     }
                 }
             }

@@ -2,6 +2,7 @@
 
 use crate::error::Result;
 use crate::kernels::Step;
+use crate::lora::Adapter;
 
 /// What crossed the border to the device, counted where it happens.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
@@ -72,6 +73,10 @@ pub trait Executor {
         ids: &[u32],
         slots: &[u32],
     ) -> Result<Vec<(u32, f32)>>;
+    /// Loads an adapter beside the weights, in place of the one before, or drops it. The weights stay
+    /// where they are; what the KV cache holds is another model's from here on. On an error all is as it
+    /// was.
+    async fn set_adapter(&mut self, adapter: Option<&Adapter>) -> Result<()>;
     /// Counts since the executor was made.
     fn counters(&self) -> Counters;
 }

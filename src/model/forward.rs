@@ -4,9 +4,11 @@
 
 use super::layout::{Layout, Matrix};
 use super::program::{BufferId, BufferSpec, Dispatch, Program};
+use super::side::{SidePath, SideProduct};
 use crate::config::LlamaConfig;
 use crate::error::{Error, Result};
 use crate::kernels::{Call, Epilogue, argmax, attention, embed, matvec, rms_norm, rope_kv, top_k};
+use crate::quant::Format;
 
 /// How many tokens a plan is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,8 +39,26 @@ struct Buffers {
     cache: Vec<(BufferId, BufferId)>, // a layer's keys and values, [context][Hkv Dh] each
 }
 
+/// The side path's place among the buffers.
+struct Side<'a> {
+    path: &'a SidePath,
+    first: usize,     // of the path's own buffers
+    t: BufferId,      // [T][4 stride], A x
+    unused: BufferId, // an f32 matrix has no scales, but the kernel binds some
+}
+
 /// The program of a model for a context of `context` positions, prefilled `chunk` tokens at a time.
 pub fn program(layout: &Layout, context: u32, chunk: u32) -> Result<Program> {
+    adapted(layout, context, chunk, None)
+}
+
+/// The same with an adapter's side path, whose buffers come last: four dispatches a block more, at most.
+pub fn adapted(
+    layout: &Layout,
+    context: u32,
+    chunk: u32,
+    side: Option<&SidePath>,
+) -> Result<Program> {
     let config = &layout.config;
     if context == 0 || context > config.max_position_embeddings {
         return Err(Error::BadOption {
@@ -77,8 +97,19 @@ pub fn program(layout: &Layout, context: u32, chunk: u32) -> Result<Program> {
             })
             .collect(),
     };
+    let first = buffers.len();
+    let side = side.map(|path| {
+        buffers.extend(path.buffers.iter().map(|(spec, _)| spec.clone()));
+        let mut add = |label: &str, words: u64| {
+            buffers.push(BufferSpec { label: label.to_string(), words });
+            BufferId(buffers.len() - 1)
+        };
+        let t = add("lora t", by_token(path.widest()).max(4));
+        Side { path, first, t, unused: add("lora unused", 4) }
+    });
     let mut program = Program {
         buffers,
+        side: first,
         ids: b.ids,
         logits: b.logits,
         top: b.top,
@@ -89,9 +120,9 @@ pub fn program(layout: &Layout, context: u32, chunk: u32) -> Result<Program> {
         chunk,
         ..Program::default()
     };
-    layers(layout, &b, Tokens::One, &mut program.decode);
+    layers(layout, &b, Tokens::One, side.as_ref(), &mut program.decode);
     head(layout, &b, &mut program.decode);
-    layers(layout, &b, Tokens::Many, &mut program.prefill);
+    layers(layout, &b, Tokens::Many, side.as_ref(), &mut program.prefill);
     head(layout, &b, &mut program.head);
     let k = top_k::MAX_K.min(config.vocab_size);
     let params = top_k::Params { vocab: config.vocab_size, k, log_probs: 0, pad: 0 };
@@ -99,13 +130,20 @@ pub fn program(layout: &Layout, context: u32, chunk: u32) -> Result<Program> {
     let likeliest = Call::TopK(top_k::Params { log_probs: 1, ..params });
     let start = vec![b.logits, b.candidates];
     program.beam_start.push(Dispatch { call: likeliest, buffers: start });
-    layers(layout, &b, Tokens::Beams, &mut program.beam);
+    layers(layout, &b, Tokens::Beams, side.as_ref(), &mut program.beam);
     beam_head(layout, &b, likeliest, &mut program.beam);
     Ok(program)
 }
 
-/// Ids to the last residual stream: eight dispatches a block.
-fn layers(layout: &Layout, b: &Buffers, tokens: Tokens, plan: &mut Vec<Dispatch>) {
+/// Ids to the last residual stream: eight dispatches a block, one more for each product with a side
+/// path.
+fn layers(
+    layout: &Layout,
+    b: &Buffers,
+    tokens: Tokens,
+    side: Option<&Side<'_>>,
+    plan: &mut Vec<Dispatch>,
+) {
     let config = &layout.config;
     let mut push = |call, buffers: &[BufferId]| {
         plan.push(Dispatch { call, buffers: buffers.to_vec() });
@@ -129,9 +167,11 @@ fn layers(layout: &Layout, b: &Buffers, tokens: Tokens, plan: &mut Vec<Dispatch>
         Call::Embed(embedding.format, embed),
         &[embedding.codes, embedding.scales, b.ids, b.hidden],
     );
-    for (layer, (keys, values)) in layout.layers.iter().zip(&b.cache) {
+    for (i, (layer, (keys, values))) in layout.layers.iter().zip(&b.cache).enumerate() {
+        let own = side.and_then(|side| side.path.layers.get(i).map(|layer| (side, layer)));
         push(norm, &[b.hidden, layer.attention_norm, b.normed]);
-        product(&mut push, tokens, layer.qkv, Epilogue::Store, b.normed, b.qkv);
+        let lora = own.and_then(|(side, layer)| Some((side, layer.qkv?)));
+        product(&mut push, tokens, layer.qkv, Epilogue::Store, b.normed, b.qkv, lora);
         push(Call::RopeKv(rope), &[b.rope_table, b.qkv, *keys, *values]);
         match tokens {
             Tokens::Beams => {
@@ -139,10 +179,13 @@ fn layers(layout: &Layout, b: &Buffers, tokens: Tokens, plan: &mut Vec<Dispatch>
             }
             _ => push(Call::Attention(attention), &[b.qkv, *keys, *values, b.attended]),
         }
-        product(&mut push, tokens, layer.output, Epilogue::Add, b.attended, b.hidden);
+        let lora = own.and_then(|(side, layer)| Some((side, layer.output?)));
+        product(&mut push, tokens, layer.output, Epilogue::Add, b.attended, b.hidden, lora);
         push(norm, &[b.hidden, layer.ffn_norm, b.normed]);
-        product(&mut push, tokens, layer.gate_up, Epilogue::Swiglu, b.normed, b.activated);
-        product(&mut push, tokens, layer.down, Epilogue::Add, b.activated, b.hidden);
+        let lora = own.and_then(|(side, layer)| Some((side, layer.gate_up?)));
+        product(&mut push, tokens, layer.gate_up, Epilogue::Swiglu, b.normed, b.activated, lora);
+        let lora = own.and_then(|(side, layer)| Some((side, layer.down?)));
+        product(&mut push, tokens, layer.down, Epilogue::Add, b.activated, b.hidden, lora);
     }
 }
 
@@ -153,7 +196,7 @@ fn head(layout: &Layout, b: &Buffers, plan: &mut Vec<Dispatch>) {
         plan.push(Dispatch { call, buffers: buffers.to_vec() });
     };
     push(norm(config, 1), &[b.hidden, layout.final_norm, b.normed]);
-    product(&mut push, Tokens::One, layout.lm_head, Epilogue::Store, b.normed, b.logits);
+    product(&mut push, Tokens::One, layout.lm_head, Epilogue::Store, b.normed, b.logits, None);
     let params = argmax::Params { vocab: config.vocab_size, pad: [0; 3] };
     push(Call::Argmax(params), &[b.logits, b.ids]);
 }
@@ -164,7 +207,7 @@ fn beam_head(layout: &Layout, b: &Buffers, likeliest: Call, plan: &mut Vec<Dispa
         plan.push(Dispatch { call, buffers: buffers.to_vec() });
     };
     push(norm(&layout.config, 0), &[b.hidden, layout.final_norm, b.normed]);
-    product(&mut push, Tokens::Beams, layout.lm_head, Epilogue::Store, b.normed, b.beam_logits);
+    product(&mut push, Tokens::Beams, layout.lm_head, Epilogue::Store, b.normed, b.beam_logits, None);
     push(likeliest, &[b.beam_logits, b.candidates]);
 }
 
@@ -180,8 +223,30 @@ fn product(
     epilogue: Epilogue,
     x: BufferId,
     out: BufferId,
+    lora: Option<(&Side<'_>, SideProduct)>,
 ) {
     let rows = if epilogue == Epilogue::Swiglu { weight.rows / 2 } else { weight.rows };
+    if let Some((side, SideProduct { a, b, params })) = lora {
+        let (a, b) = (BufferId(side.first + a), BufferId(side.first + b));
+        let down = matvec::Params::new(4 * params.stride, weight.cols);
+        let (first, second) = match tokens {
+            Tokens::One => (
+                Call::Matvec(Format::F32, Epilogue::Store, down),
+                Call::MatvecLora(weight.format, epilogue, params),
+            ),
+            Tokens::Many => (
+                Call::Matmul(Format::F32, Epilogue::Store, down),
+                Call::MatmulLora(weight.format, epilogue, params),
+            ),
+            Tokens::Beams => (
+                Call::Matvecs(Format::F32, Epilogue::Store, down),
+                Call::MatvecsLora(weight.format, epilogue, params),
+            ),
+        };
+        push(first, &[a, side.unused, x, side.t]);
+        push(second, &[weight.codes, weight.scales, x, b, side.t, out]);
+        return;
+    }
     let params = matvec::Params::new(rows, weight.cols);
     let call = match tokens {
         Tokens::One => Call::Matvec(weight.format, epilogue, params),

@@ -9,6 +9,7 @@ use super::layout::{Layout, Needs, Route};
 use super::program::{BufferId, BufferSpec};
 use crate::error::{Error, Result};
 use crate::gguf::{Event, Header, Reader, TensorInfo};
+use crate::lora::Adapter;
 use crate::quant::{self, Format};
 use crate::tokenizer::{Tokenizer, TokenizerSpec};
 
@@ -274,6 +275,29 @@ fn check_split(headers: &[&Header]) -> Result<()> {
     match tensors_expected.keys().find(|expected| **expected as usize != found) {
         Some(expected) => mismatch(format!("{expected} tensors are announced, {found} are there")),
         None => Ok(()),
+    }
+}
+
+/// One hash for a base that comes in parts with these hashes: that of its single file, or the SHA-256 of
+/// the parts' hashes in hex, one a line. Nothing where none are known.
+pub fn base_sha256(parts: &[String]) -> Option<String> {
+    match parts {
+        [] => None,
+        [file] => Some(file.clone()),
+        parts => Some(hex(&Sha256::digest(parts.join("\n")))),
+    }
+}
+
+/// Whether an adapter was trained on the base with these parts, as far as both sides know.
+///
+/// # Errors
+/// [`Error::WrongBase`].
+pub fn check_base(adapter: &Adapter, parts: &[String]) -> Result<()> {
+    match (&adapter.base_sha256, base_sha256(parts)) {
+        (Some(expected), Some(found)) if !expected.eq_ignore_ascii_case(&found) => {
+            Err(Error::WrongBase { expected: expected.clone(), found })
+        }
+        _ => Ok(()),
     }
 }
 

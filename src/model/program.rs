@@ -61,6 +61,9 @@ pub struct Program {
     pub candidates: BufferId,
     /// (cos, sin) by position; filled by the executor when it is made.
     pub rope_table: BufferId,
+    /// The first buffer of an adapter's side path; the number of all buffers where there is none. What
+    /// stands before it is the same with every adapter.
+    pub side: usize,
     /// Positions the KV cache holds.
     pub context: u32,
     /// Most tokens of one prefill step.
