@@ -2,8 +2,8 @@
 
 use crate::error::{Error, Result};
 use crate::kernels::{Access, Args, Step, rope_kv, top_k};
-use crate::model::loader::{Store, check_base};
 use crate::lora::Adapter;
+use crate::model::loader::{Store, check_base};
 use crate::model::{
     BufferId, BufferSpec, Counters, Dispatch, Executor, Layout, Program, SidePath, Weights, forward,
 };

@@ -30,7 +30,8 @@ impl Kernels {
 
     /// Which variant each kernel runs as.
     pub fn chosen(&self) -> BTreeMap<&'static str, &'static str> {
-        self.proven.iter().map(|(key, (variant, _))| (key.kernel, variant.name())).collect()
+        let plain = self.proven.iter().filter(|(key, _)| !key.lora);
+        plain.map(|(key, (variant, _))| (key.kernel, variant.name())).collect()
     }
 
     /// The permutations that gave way to a slower one, and why.

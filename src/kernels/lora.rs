@@ -47,14 +47,8 @@ impl Params {
 
 /// codes and scales \[rows\]\[cols\], x \[T\]\[cols\], lora_b \[rows\]\[R\], lora_t
 /// \[T\]\[4 stride\] → out \[T\]\[rows\]
-pub const BINDINGS: &[Binding] = &[
-    read("codes"),
-    read("scales"),
-    read("x"),
-    read("lora_b"),
-    read("lora_t"),
-    write("out"),
-];
+pub const BINDINGS: &[Binding] =
+    &[read("codes"), read("scales"), read("x"), read("lora_b"), read("lora_t"), write("out")];
 
 /// The side path of weight row `row` for each token: what is added to the product.
 pub(super) fn add(p: &Params, row: usize, b: &[f32], t: &[f32], into: &mut [f32]) {

@@ -1,0 +1,102 @@
+//! What an adapter costs: decode of the default model without one and with several, in turns on one
+//! executor, so that ratios hold on a machine whose speed drifts.
+//!
+//! `cargo bench --bench adapter -- [rounds] [path/to/manifest.json]`
+#![allow(clippy::print_stdout, clippy::unwrap_used, missing_docs)]
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Instant;
+
+use radllama::gpu::{Gpu, GpuExecutor, GpuStore};
+use radllama::kernels::Step;
+use radllama::lora::{Adapter, LoraConfig, Pair, Target};
+use radllama::model::Executor;
+use radllama::native::ModelFiles;
+
+const STEPS: u32 = 16;
+const CONTEXT: u32 = 256;
+/// Where decoding begins: a short report.
+const PROMPT: u32 = 100;
+
+fn main() {
+    let words: Vec<String> = std::env::args().skip(1).filter(|word| word != "--bench").collect();
+    let rounds = words.iter().find_map(|word| word.parse::<usize>().ok()).unwrap_or(9);
+    let path = words.iter().find(|word| word.ends_with(".json") || word.ends_with(".gguf"));
+    let path = path.map_or("weights/manifest.json", |path| path);
+    pollster::block_on(async {
+        let gpu = Gpu::open(Default::default()).await.unwrap();
+        println!("{} ({})", gpu.name(), gpu.driver());
+        let files = ModelFiles::open(Path::new(path)).unwrap();
+        let mut weights = files.load(GpuStore::new(&gpu), &mut |_, _| (), &mut || Ok(())).unwrap();
+        let kernels = gpu.prove(&weights.layout.needs(), |_, _| ()).await.unwrap();
+        let config = weights.layout.config.clone();
+        let mut executor = GpuExecutor::new(&mut weights, &kernels, CONTEXT, 128).await.unwrap();
+        let all = |rank| adapter(&config, &Target::ALL, rank);
+        let runs = [
+            ("none", None),
+            ("q v, R 8", Some(adapter(&config, &[Target::Q, Target::V], 8))),
+            ("all, R 8", Some(all(8))),
+            ("all, R 16", Some(all(16))),
+            ("all, R 32", Some(all(32))),
+            ("all, R 64", Some(all(64))),
+        ];
+        let mut times: Vec<Vec<(f64, f64)>> = vec![Vec::new(); runs.len()];
+        for _ in 0..rounds {
+            for ((_, adapter), times) in runs.iter().zip(&mut times) {
+                executor.set_adapter(adapter.as_ref()).await.unwrap();
+                let ids: Vec<u32> = (0..PROMPT).map(|i| 100 + i * 37 % 1000).collect();
+                executor.write_ids(0, &ids).unwrap();
+                let start = Instant::now();
+                executor.prefill(Step::new(0, PROMPT), true).unwrap();
+                executor.wait().await.unwrap();
+                let prefill = start.elapsed().as_secs_f64();
+                let start = Instant::now();
+                let pending = executor.decode(PROMPT, STEPS).unwrap();
+                executor.read(pending).await.unwrap();
+                times.push((prefill, start.elapsed().as_secs_f64()));
+            }
+        }
+        for (i, (name, _)) in runs.iter().enumerate() {
+            let decode = median(times[i].iter().map(|t| t.1));
+            let prefill = median(times[i].iter().map(|t| t.0));
+            // Of each round against the same round without an adapter.
+            let ratio = median(times[i].iter().zip(&times[0]).map(|(t, base)| t.1 / base.1));
+            let reading = median(times[i].iter().zip(&times[0]).map(|(t, base)| t.0 / base.0));
+            println!(
+                "{name:10} decode {:7.2} ms a token ({:+5.1} %), prefill {:7.1} ms ({:+5.1} %)",
+                1e3 * decode / f64::from(STEPS),
+                100.0 * (ratio - 1.0),
+                1e3 * prefill,
+                100.0 * (reading - 1.0)
+            );
+        }
+    });
+}
+
+fn median(values: impl Iterator<Item = f64>) -> f64 {
+    let mut values: Vec<f64> = values.collect();
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+fn adapter(config: &radllama::LlamaConfig, targets: &[Target], rank: u32) -> Adapter {
+    let mut pairs = BTreeMap::new();
+    for layer in 0..config.num_hidden_layers {
+        for target in targets {
+            let (rows, cols) = target.shape(config);
+            let values = |count: u32| (0..count).map(|i| ((i * 37 % 101) as f32 - 50.0) * 1e-3);
+            let (a, b) = (values(rank * cols).collect(), values(rows * rank).collect());
+            pairs.insert((layer, *target), Pair { rank, scale: 2.0, a, b });
+        }
+    }
+    let config = LoraConfig {
+        r: rank,
+        lora_alpha: 2.0 * rank as f32,
+        lora_dropout: 0.0,
+        use_rslora: false,
+        target_modules: targets.to_vec(),
+        base_model: String::new(),
+    };
+    Adapter { config, base_sha256: None, pairs }
+}
