@@ -14,7 +14,7 @@ use radllama::lora::{Adapter, LoraConfig, Pair, Target};
 use radllama::model::Executor;
 use radllama::native::ModelFiles;
 
-const STEPS: u32 = 16;
+const STEPS: u32 = 8;
 const CONTEXT: u32 = 256;
 /// Where decoding begins: a short report.
 const PROMPT: u32 = 100;
@@ -41,37 +41,55 @@ fn main() {
             ("all, R 32", Some(all(32))),
             ("all, R 64", Some(all(64))),
         ];
-        let mut times: Vec<Vec<(f64, f64)>> = vec![Vec::new(); runs.len()];
-        for _ in 0..rounds {
+        // Wall clock and this process's CPU time; on a software adapter the latter is the adapter's work,
+        // whoever else is on the machine.
+        let mut times: Vec<Vec<[f64; 4]>> = vec![Vec::new(); runs.len()];
+        for round in 0..rounds {
             for ((_, adapter), times) in runs.iter().zip(&mut times) {
                 executor.set_adapter(adapter.as_ref()).await.unwrap();
                 let ids: Vec<u32> = (0..PROMPT).map(|i| 100 + i * 37 % 1000).collect();
                 executor.write_ids(0, &ids).unwrap();
-                let start = Instant::now();
+                let prefill = clocks();
                 executor.prefill(Step::new(0, PROMPT), true).unwrap();
                 executor.wait().await.unwrap();
-                let prefill = start.elapsed().as_secs_f64();
-                let start = Instant::now();
+                let decode = clocks();
                 let pending = executor.decode(PROMPT, STEPS).unwrap();
                 executor.read(pending).await.unwrap();
-                times.push((prefill, start.elapsed().as_secs_f64()));
+                let end = clocks();
+                // The first round warms up.
+                if round > 0 {
+                    let steps = f64::from(STEPS);
+                    times.push([
+                        (end[0] - decode[0]) / steps,
+                        (end[1] - decode[1]) / steps,
+                        decode[0] - prefill[0],
+                        decode[1] - prefill[1],
+                    ]);
+                }
             }
         }
-        for (i, (name, _)) in runs.iter().enumerate() {
-            let decode = median(times[i].iter().map(|t| t.1));
-            let prefill = median(times[i].iter().map(|t| t.0));
-            // Of each round against the same round without an adapter.
-            let ratio = median(times[i].iter().zip(&times[0]).map(|(t, base)| t.1 / base.1));
-            let reading = median(times[i].iter().zip(&times[0]).map(|(t, base)| t.0 / base.0));
-            println!(
-                "{name:10} decode {:7.2} ms a token ({:+5.1} %), prefill {:7.1} ms ({:+5.1} %)",
-                1e3 * decode / f64::from(STEPS),
-                100.0 * (ratio - 1.0),
-                1e3 * prefill,
-                100.0 * (reading - 1.0)
-            );
+        for ((name, _), own) in runs.iter().zip(&times) {
+            print!("{name:10}");
+            for (i, what) in ["decode", "of CPU", "prefill", "of CPU"].iter().enumerate() {
+                let time = median(own.iter().map(|t| t[i]));
+                // Of each round against the same round without an adapter.
+                let ratio = median(own.iter().zip(&times[0]).map(|(t, base)| t[i] / base[i]));
+                print!("  {what} {:8.2} ms ({:+5.1} %)", 1e3 * time, 100.0 * (ratio - 1.0));
+            }
+            println!();
         }
     });
+}
+
+/// Seconds of the wall clock and, on Linux, of this process on all CPUs.
+fn clocks() -> [f64; 2] {
+    static START: std::sync::OnceLock<Instant> = std::sync::OnceLock::new();
+    let wall = START.get_or_init(Instant::now).elapsed().as_secs_f64();
+    let tasks = std::fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
+    let nanoseconds = tasks
+        .filter_map(|task| std::fs::read_to_string(task.path().join("schedstat")).ok())
+        .filter_map(|line| line.split(' ').next()?.parse::<u64>().ok());
+    [wall, nanoseconds.sum::<u64>() as f64 / 1e9]
 }
 
 fn median(values: impl Iterator<Item = f64>) -> f64 {

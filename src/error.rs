@@ -77,11 +77,6 @@ pub enum Error {
     /// A split whose parts do not belong together or come in the wrong order.
     #[error("the parts of the split do not fit together: {what}")]
     SplitMismatch { what: String },
-    /// An adapter that was trained on other weights.
-    #[error(
-        "the adapter was trained on the base with sha256 {expected}, but {found} is loaded; load the base it belongs to"
-    )]
-    WrongBase { expected: String, found: String },
     /// A manifest that is not understood.
     #[error("the model manifest is not valid: {what}")]
     BadManifest { what: String },
@@ -214,7 +209,6 @@ impl Error {
             Error::BadWeight { .. } => "bad_weight",
             Error::HashMismatch { .. } => "hash_mismatch",
             Error::SplitMismatch { .. } => "split_mismatch",
-            Error::WrongBase { .. } => "wrong_base",
             Error::BadManifest { .. } => "bad_manifest",
             Error::BadAdapter { .. } => "bad_adapter",
             Error::OtherBase { .. } => "other_base",

@@ -10,6 +10,7 @@ use super::program::{BufferId, BufferSpec};
 use crate::error::{Error, Result};
 use crate::gguf::{Event, Header, Reader, TensorInfo};
 use crate::lora::Adapter;
+use crate::lora::peft::base_sha256;
 use crate::quant::{self, Format};
 use crate::tokenizer::{Tokenizer, TokenizerSpec};
 
@@ -278,27 +279,12 @@ fn check_split(headers: &[&Header]) -> Result<()> {
     }
 }
 
-/// One hash for a base that comes in parts with these hashes: that of its single file, or the SHA-256 of
-/// the parts' hashes in hex, one a line. Nothing where none are known.
-pub fn base_sha256(parts: &[String]) -> Option<String> {
-    match parts {
-        [] => None,
-        [file] => Some(file.clone()),
-        parts => Some(hex(&Sha256::digest(parts.join("\n")))),
-    }
-}
-
-/// Whether an adapter was trained on the base with these parts, as far as both sides know.
+/// Whether an adapter was trained on the base whose parts have these hashes, as far as both sides know.
 ///
 /// # Errors
-/// [`Error::WrongBase`].
+/// [`Error::OtherBase`].
 pub fn check_base(adapter: &Adapter, parts: &[String]) -> Result<()> {
-    match (&adapter.base_sha256, base_sha256(parts)) {
-        (Some(expected), Some(found)) if !expected.eq_ignore_ascii_case(&found) => {
-            Err(Error::WrongBase { expected: expected.clone(), found })
-        }
-        _ => Ok(()),
-    }
+    if parts.is_empty() { Ok(()) } else { adapter.check_base(&base_sha256(parts)) }
 }
 
 /// Lower-case hex.
