@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 use crate::error::{Error, Result};
 use crate::kernels::{Step, argmax, top_k};
 use crate::lora::Adapter;
+use crate::manifest::Decoding;
 use crate::model::forward::MAX_BEAMS;
 use crate::model::{Counters, Executor};
 use crate::prompt::{self, PromptRequest, Template};
@@ -48,6 +49,14 @@ impl Default for GenerateOptions {
 }
 
 impl GenerateOptions {
+    /// Takes over what `decoding` says.
+    pub fn decode_as(&mut self, decoding: Decoding) {
+        let Decoding { beams, length_penalty, max_new_tokens } = decoding;
+        self.beams = beams.unwrap_or(self.beams);
+        self.length_penalty = length_penalty.unwrap_or(self.length_penalty);
+        self.max_new_tokens = max_new_tokens.unwrap_or(self.max_new_tokens);
+    }
+
     /// Checks what can be checked before a model is there.
     ///
     /// # Errors
@@ -194,6 +203,11 @@ impl<E: Executor> Engine<E> {
     pub fn new(executor: E, tokenizer: Tokenizer, template: Template, clock: Clock) -> Self {
         let chunk = FIRST_CHUNK.min(executor.chunk());
         Engine { executor, tokenizer, template, clock, cached: Vec::new(), chunk }
+    }
+
+    /// What runs the model.
+    pub fn executor(&self) -> &E {
+        &self.executor
     }
 
     /// The model's tokenizer.

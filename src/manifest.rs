@@ -2,6 +2,7 @@
 //! licence, and how to prompt it.
 
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 use crate::prompt::Template;
 use crate::{Error, Result};
@@ -10,7 +11,7 @@ use crate::{Error, Result};
 const FORMAT: u32 = 1;
 
 /// A model as it is published: one GGUF file or all parts of a split, in order.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Manifest {
     /// Version of this format: 1.
@@ -33,6 +34,37 @@ pub struct Manifest {
     pub notice: Option<String>,
     /// The files, in the order of the split.
     pub files: Vec<ManifestFile>,
+    /// An adapter that the model is run with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub adapter: Option<ManifestAdapter>,
+    /// How to decode where the caller does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decoding: Option<Decoding>,
+}
+
+/// An adapter as PEFT writes it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ManifestAdapter {
+    /// `adapter_config.json`.
+    pub config: ManifestFile,
+    /// `adapter_model.safetensors`.
+    pub weights: ManifestFile,
+}
+
+/// How the model was meant to decode: what it was evaluated with.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Decoding {
+    /// Beams; 1: greedy.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub beams: Option<u32>,
+    /// With beams: the power of the length that a score is divided by.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub length_penalty: Option<f32>,
+    /// Most tokens to write.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_new_tokens: Option<u32>,
 }
 
 /// One file of a model.
@@ -45,6 +77,25 @@ pub struct ManifestFile {
     pub bytes: u64,
     /// SHA-256, 64 lower-case hexadecimal digits.
     pub sha256: String,
+}
+
+impl ManifestFile {
+    /// Holds a file that is whole in memory against what the manifest says of it.
+    ///
+    /// # Errors
+    /// [`Error::Truncated`]; [`Error::HashMismatch`].
+    pub fn check(&self, bytes: &[u8]) -> Result<()> {
+        let (name, found) = (self.path.clone(), bytes.len() as u64);
+        if found != self.bytes {
+            return Err(Error::Truncated { name, expected: self.bytes, found });
+        }
+        let digest = Sha256::digest(bytes);
+        let found: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+        if found != self.sha256 {
+            return Err(Error::HashMismatch { name, expected: self.sha256.clone(), found });
+        }
+        Ok(())
+    }
 }
 
 impl Manifest {
@@ -87,12 +138,13 @@ impl Manifest {
         if self.files.is_empty() {
             return bad("files is empty".to_owned());
         }
-        for (index, file) in self.files.iter().enumerate() {
+        let all = self.all_files();
+        for (index, file) in all.iter().enumerate() {
             let ManifestFile { path, bytes, sha256 } = file;
             if !is_relative(path) {
                 return bad(format!("the path {path:?} is not relative to the manifest's folder"));
             }
-            if self.files[..index].iter().any(|other| other.path == *path) {
+            if all[..index].iter().any(|other| other.path == *path) {
                 return bad(format!("{path} is listed twice"));
             }
             if *bytes == 0 {
@@ -105,8 +157,12 @@ impl Manifest {
                 ));
             }
         }
-        if self.files.iter().try_fold(0u64, |sum, file| sum.checked_add(file.bytes)).is_none() {
+        if all.iter().try_fold(0u64, |sum, file| sum.checked_add(file.bytes)).is_none() {
             return bad("the files together exceed 2^64 bytes".to_owned());
+        }
+        let decoding = self.decoding.unwrap_or_default();
+        if decoding.beams == Some(0) || decoding.max_new_tokens == Some(0) {
+            return bad("decoding asks for 0 beams or tokens".to_owned());
         }
         Ok(())
     }
@@ -121,9 +177,15 @@ impl Manifest {
         })
     }
 
-    /// Bytes of all files together.
+    /// The model's files, then the adapter's.
+    pub fn all_files(&self) -> Vec<&ManifestFile> {
+        let adapter = self.adapter.iter().flat_map(|adapter| [&adapter.config, &adapter.weights]);
+        self.files.iter().chain(adapter).collect()
+    }
+
+    /// Bytes of all files together, the adapter's included.
     pub fn total_bytes(&self) -> u64 {
-        self.files.iter().map(|file| file.bytes).fold(0, u64::saturating_add)
+        self.all_files().iter().map(|file| file.bytes).fold(0, u64::saturating_add)
     }
 }
 
@@ -213,5 +275,37 @@ mod tests {
         let mut json = valid();
         json["context"] = json!(0);
         assert!(parse(&json).unwrap_err().to_string().contains("context"));
+    }
+
+    #[test]
+    fn an_adapter_and_decoding_are_read_and_checked() {
+        let mut json = valid();
+        json["adapter"] = json!({
+            "config": { "path": "adapter_config.json", "bytes": 3, "sha256": "1".repeat(64) },
+            "weights": { "path": "adapter_model.safetensors", "bytes": 4, "sha256": "2".repeat(64) },
+        });
+        json["decoding"] = json!({ "beams": 4, "length_penalty": 0.6 });
+        let manifest = parse(&json).unwrap();
+        assert_eq!(manifest.total_bytes(), 22);
+        let decoding = manifest.decoding.unwrap();
+        assert_eq!((decoding.beams, decoding.max_new_tokens), (Some(4), None));
+        assert_eq!(decoding.length_penalty, Some(0.6));
+        assert_eq!(parse(&serde_json::to_value(&manifest).unwrap()).unwrap(), manifest);
+        let faults = [
+            ("/adapter/config/path", json!("../a"), "relative"),
+            ("/adapter/config/path", json!("a-00001-of-00002.gguf"), "twice"),
+            ("/adapter/weights/bytes", json!(0), "0 bytes"),
+            ("/adapter/weights/sha256", json!("2"), "sha256"),
+            ("/adapter/weights", json!(null), "null"),
+            ("/decoding/beams", json!(0), "decoding"),
+            ("/decoding", json!({ "beam": 4 }), "beam"),
+        ];
+        for (pointer, value, named) in faults {
+            let mut json = json.clone();
+            *json.pointer_mut(pointer).unwrap() = value;
+            let error = parse(&json).unwrap_err();
+            assert_eq!(error.code(), "bad_manifest");
+            assert!(error.to_string().contains(named), "{pointer}: {error}");
+        }
     }
 }

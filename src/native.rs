@@ -7,16 +7,20 @@ use std::sync::OnceLock;
 use std::time::Instant;
 
 use memmap2::Mmap;
+use sha2::{Digest, Sha256};
 
+use crate::config::LlamaConfig;
 use crate::cpu::{CpuExecutor, CpuStore};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
-use crate::gguf::{Header, MAGIC, part_name, read_header};
+use crate::gguf::{Header, MAGIC, TensorInfo, part_name, read_header};
 use crate::gpu::{Gpu, GpuExecutor, GpuStore, Kernels};
-use crate::manifest::Manifest;
-use crate::model::loader::{Part, Store};
+use crate::lora::Adapter;
+use crate::manifest::{Manifest, ManifestFile};
+use crate::model::loader::{Part, Store, hex};
 use crate::model::{Executor, Layout, Loader, Weights};
 use crate::prompt::Template;
+use crate::quant::{self, Format};
 use crate::tokenizer::{Tokenizer, TokenizerSpec};
 
 /// Context where neither caller nor manifest asks for one (or the model's own, where that is less).
@@ -40,7 +44,23 @@ pub fn clock_ms() -> f64 {
 pub struct ModelFiles {
     /// The manifest, where the model was opened through one.
     pub manifest: Option<Manifest>,
+    /// Which adapter the executors get.
+    pub adapter: AdapterSource,
+    /// Where the manifest's paths begin.
+    folder: PathBuf,
     parts: Vec<PartFile>,
+}
+
+/// Which adapter a model is run with.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum AdapterSource {
+    /// The manifest's, if it has one.
+    #[default]
+    Manifest,
+    /// That in a folder, as PEFT writes it.
+    Folder(PathBuf),
+    /// None: the base alone.
+    None,
 }
 
 #[derive(Debug)]
@@ -89,7 +109,8 @@ impl ModelFiles {
                 parts.push(PartFile::open(&path, Part { name, ..Part::default() })?);
             }
         }
-        Ok(ModelFiles { manifest: None, parts })
+        let (folder, adapter) = (PathBuf::new(), AdapterSource::default());
+        Ok(ModelFiles { manifest: None, adapter, folder, parts })
     }
 
     fn from_manifest(path: &Path, manifest: Manifest) -> Result<ModelFiles> {
@@ -106,7 +127,8 @@ impl ModelFiles {
                 PartFile::open(&folder.join(&file.path), part)
             })
             .collect::<Result<_>>()?;
-        Ok(ModelFiles { manifest: Some(manifest), parts })
+        let (folder, adapter) = (folder.to_owned(), AdapterSource::default());
+        Ok(ModelFiles { manifest: Some(manifest), adapter, folder, parts })
     }
 
     /// What to call the model: the manifest's name, or that of its first file.
@@ -133,6 +155,42 @@ impl ModelFiles {
     /// What is wrong with one of them.
     pub fn headers(&self) -> Result<Vec<Header>> {
         self.parts.iter().map(|part| read_header(part.part.name.clone(), &part.map)).collect()
+    }
+
+    /// The shape of the model.
+    ///
+    /// # Errors
+    /// What is wrong with a header.
+    pub fn config(&self) -> Result<LlamaConfig> {
+        let headers = self.headers()?;
+        let names = || headers.iter().flat_map(|header| &header.tensors);
+        let has_output = names().any(|tensor| tensor.name == "output.weight");
+        let first = headers.first().ok_or_else(|| Error::Internal("no parts".into()))?;
+        first.config_with(has_output)
+    }
+
+    /// One tensor as f32, row after row; `headers` are [`ModelFiles::headers`].
+    ///
+    /// # Errors
+    /// [`Error::MissingTensor`]; [`Error::Truncated`]; what is wrong with its values.
+    pub fn tensor(&self, headers: &[Header], name: &str) -> Result<(TensorInfo, Vec<f32>)> {
+        for (part, header) in self.parts.iter().zip(headers) {
+            let Some(tensor) = header.tensors.iter().find(|tensor| tensor.name == name) else {
+                continue;
+            };
+            let start = header.data_offset + tensor.offset;
+            let row = tensor.ty.row_bytes(tensor.cols()).unwrap_or(0);
+            let end = start.saturating_add(row.saturating_mul(tensor.rows()));
+            let bytes = part.map.get(start as usize..end as usize).ok_or_else(|| {
+                let (name, found) = (part.part.name.clone(), part.map.len() as u64);
+                Error::Truncated { name, expected: end, found }
+            })?;
+            let (mut words, mut scales) = (Vec::new(), Vec::new());
+            let cols = tensor.cols() as u32;
+            quant::repack(tensor.ty, Format::F32, cols, bytes, name, &mut words, &mut scales)?;
+            return Ok((tensor.clone(), words.into_iter().map(f32::from_bits).collect()));
+        }
+        Err(Error::MissingTensor { tensor: name.to_owned() })
     }
 
     /// The tokenizer alone. A file with a vocabulary and no weights will do.
@@ -208,7 +266,50 @@ impl ModelFiles {
         loader.finish()
     }
 
-    /// An executor on a GPU, with the kernels that were proven there.
+    /// The adapter that [`ModelFiles::adapter`] asks for, for a model of this shape.
+    ///
+    /// # Errors
+    /// [`Error::Io`]; [`Error::HashMismatch`] against the manifest; what [`Adapter::from_peft`] finds.
+    pub fn read_adapter(&self, config: &LlamaConfig) -> Result<Option<Adapter>> {
+        let (settings, weights) = match (&self.adapter, &self.manifest) {
+            (AdapterSource::Folder(folder), _) => {
+                let file = |name| read(&folder.join(name));
+                (file("adapter_config.json")?, file("adapter_model.safetensors")?)
+            }
+            (AdapterSource::Manifest, Some(Manifest { adapter: Some(adapter), .. })) => {
+                (self.read_checked(&adapter.config)?, self.read_checked(&adapter.weights)?)
+            }
+            _ => return Ok(None),
+        };
+        Adapter::from_peft(&settings, &weights, config).map(Some)
+    }
+
+    fn read_checked(&self, file: &ManifestFile) -> Result<Vec<u8>> {
+        let bytes = read(&self.folder.join(&file.path))?;
+        file.check(&bytes)?;
+        Ok(bytes)
+    }
+
+    /// The SHA-256 of each part: from the manifest, or else of the bytes.
+    pub fn sha256(&self) -> Vec<String> {
+        let digest = |part: &PartFile| hex(&Sha256::digest(&part.map));
+        let known = |part: &PartFile| part.part.sha256.clone().unwrap_or_else(|| digest(part));
+        self.parts.iter().map(known).collect()
+    }
+
+    /// The adapter, and the base's hashes where it asks for them and the loader had none to check.
+    fn adapter_for<S>(&self, weights: &mut Weights<S>) -> Result<Option<Adapter>> {
+        let adapter = self.read_adapter(&weights.layout.config)?;
+        if adapter.as_ref().is_some_and(|adapter| adapter.base_sha256.is_some())
+            && weights.sha256.is_empty()
+        {
+            weights.sha256 = self.sha256();
+        }
+        Ok(adapter)
+    }
+
+    /// An executor on a GPU, with the kernels that were proven there, and with the adapter if there is
+    /// one.
     ///
     /// # Errors
     /// What is wrong with the files; a model too large for the device; kernels that compute wrongly.
@@ -223,12 +324,16 @@ impl ModelFiles {
         let kernels = pollster::block_on(gpu.prove(&weights.layout.needs(), |_, _| {}))?;
         let context = self.context(context, &weights.layout);
         let chunk = GPU_CHUNK.min(context);
-        let executor =
+        let adapter = self.adapter_for(&mut weights)?;
+        let mut executor =
             pollster::block_on(GpuExecutor::new(&mut weights, &kernels, context, chunk))?;
+        if adapter.is_some() {
+            pollster::block_on(executor.set_adapter(adapter.as_ref()))?;
+        }
         Ok((executor, weights.tokenizer, kernels))
     }
 
-    /// An executor over the kernels' CPU twins: slow, exact.
+    /// An executor over the kernels' CPU twins, with the adapter if there is one: slow, exact.
     ///
     /// # Errors
     /// What is wrong with the files, or too little memory.
@@ -239,7 +344,11 @@ impl ModelFiles {
     ) -> Result<(CpuExecutor, Tokenizer)> {
         let mut weights = self.load(CpuStore::default(), progress, &mut || Ok(()))?;
         let context = self.context(context, &weights.layout);
-        let executor = CpuExecutor::new(&mut weights, context, CPU_CHUNK.min(context))?;
+        let adapter = self.adapter_for(&mut weights)?;
+        let mut executor = CpuExecutor::new(&mut weights, context, CPU_CHUNK.min(context))?;
+        if adapter.is_some() {
+            pollster::block_on(executor.set_adapter(adapter.as_ref()))?;
+        }
         Ok((executor, weights.tokenizer))
     }
 
@@ -271,6 +380,13 @@ impl PartFile {
         let map = unsafe { Mmap::map(&file) }.map_err(io)?;
         Ok(PartFile { path: path.to_owned(), part, map })
     }
+}
+
+fn read(path: &Path) -> Result<Vec<u8>> {
+    std::fs::read(path).map_err(|error| Error::Io {
+        path: path.display().to_string(),
+        reason: error.to_string(),
+    })
 }
 
 fn name_of(path: &Path) -> String {

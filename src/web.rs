@@ -17,7 +17,8 @@ use crate::engine::{self, GenerateOptions, Generation, Hypothesis, Progress, Tim
 use crate::error::{Error, Result};
 use crate::gpu::{self, GpuExecutor, GpuStore, Kernels, Tier};
 use crate::kernels::Variant;
-use crate::manifest::Manifest;
+use crate::lora::Adapter;
+use crate::manifest::{Decoding, Manifest};
 use crate::model::loader::{Loader, Part};
 use crate::model::{self, Needs};
 use crate::prompt::PromptRequest;
@@ -141,6 +142,8 @@ pub struct ModelLoader {
     kernels: Rc<RefCell<Option<Kernels>>>,
     loader: Loader<GpuStore>,
     manifest: Manifest,
+    /// The two files of the manifest's adapter.
+    adapter: Option<(Vec<u8>, Vec<u8>)>,
     context: Option<u32>,
 }
 
@@ -169,6 +172,7 @@ impl ModelLoader {
             kernels: gpu.kernels.clone(),
             loader: Loader::new(GpuStore::new(&gpu.gpu), parts),
             context: context_tokens.or(manifest.context),
+            adapter: None,
             manifest,
         })
     }
@@ -176,6 +180,17 @@ impl ModelLoader {
     /// Takes the next bytes of a file.
     pub fn push(&mut self, file: usize, bytes: &[u8]) -> Js<()> {
         self.loader.push(file, bytes).map_err(thrown)
+    }
+
+    /// Takes the two files of the manifest's adapter, whole.
+    #[wasm_bindgen(js_name = setAdapter)]
+    pub fn set_adapter(&mut self, config: Vec<u8>, weights: Vec<u8>) -> Js<()> {
+        let expected = self.manifest.adapter.as_ref();
+        let expected = expected.ok_or_else(|| thrown(Error::Internal("no adapter".into())))?;
+        expected.config.check(&config).map_err(thrown)?;
+        expected.weights.check(&weights).map_err(thrown)?;
+        self.adapter = Some((config, weights));
+        Ok(())
     }
 
     /// Whether enough of a file has come to go on with others.
@@ -216,7 +231,17 @@ impl ModelLoader {
             Error::Internal("the device was not tested before the model was finished".into())
         })?;
         let executor = GpuExecutor::new(&mut weights, &kernels, context, CHUNK).await?;
+        let adapter = match (&self.manifest.adapter, &self.adapter) {
+            (Some(_), Some((settings, weights))) => {
+                Some(Adapter::from_peft(settings, weights, &config)?)
+            }
+            (None, _) => None,
+            // The base alone would be another model than the manifest's.
+            (Some(_), None) => return Err(Error::Internal("the adapter was not given".into())),
+        };
         let info = ModelInfo {
+            decoding: self.manifest.decoding,
+            adapter: false,
             name: self.manifest.name,
             notice: self.manifest.notice,
             licence: self.manifest.licence,
@@ -227,7 +252,9 @@ impl ModelLoader {
             config,
         };
         let engine = engine::Engine::new(executor, weights.tokenizer, template, now);
-        Ok(Engine { engine, info })
+        let mut engine = Engine { engine, info };
+        engine.set(adapter.as_ref()).await?;
+        Ok(engine)
     }
 }
 
@@ -265,6 +292,10 @@ struct ModelInfo {
     template: &'static str,
     context: u32,
     gpu_bytes: u64,
+    /// Whether an adapter is loaded.
+    adapter: bool,
+    /// How the manifest decodes.
+    decoding: Option<Decoding>,
     sha256: Vec<String>,
     config: crate::LlamaConfig,
 }
@@ -273,15 +304,15 @@ struct ModelInfo {
 #[derive(Deserialize)]
 #[serde(default, deny_unknown_fields)]
 struct Options {
-    max_new_tokens: u32,
+    max_new_tokens: Option<u32>,
     temperature: f32,
     top_k: u32,
     top_p: f32,
     min_p: f32,
     repetition_penalty: f32,
     seed: u64,
-    beams: u32,
-    length_penalty: f32,
+    beams: Option<u32>,
+    length_penalty: Option<f32>,
     n_best: u32,
     instruction: Option<String>,
     prior: Option<String>,
@@ -293,15 +324,15 @@ impl Default for Options {
     fn default() -> Self {
         let (generate, sampling) = (GenerateOptions::default(), Sampling::default());
         Options {
-            max_new_tokens: generate.max_new_tokens,
+            max_new_tokens: None,
             temperature: sampling.temperature,
             top_k: sampling.top_k,
             top_p: sampling.top_p,
             min_p: sampling.min_p,
             repetition_penalty: sampling.repetition_penalty,
             seed: sampling.seed,
-            beams: generate.beams,
-            length_penalty: generate.length_penalty,
+            beams: None,
+            length_penalty: None,
             n_best: generate.n_best,
             instruction: None,
             prior: None,
@@ -312,14 +343,14 @@ impl Default for Options {
 }
 
 impl Options {
-    fn parse(json: &str) -> Result<(Options, GenerateOptions)> {
+    /// Of what the options leave open, `decoding` decides.
+    fn parse(json: &str, decoding: Option<Decoding>) -> Result<(Options, GenerateOptions)> {
         let options: Options = serde_json::from_str(json).map_err(|error| Error::BadOption {
             option: "options",
             value: error.to_string(),
             expected: "an object of known options",
         })?;
-        let generate = GenerateOptions {
-            max_new_tokens: options.max_new_tokens,
+        let mut generate = GenerateOptions {
             sampling: Sampling {
                 temperature: options.temperature,
                 top_k: options.top_k,
@@ -328,12 +359,19 @@ impl Options {
                 repetition_penalty: options.repetition_penalty,
                 seed: options.seed,
             },
-            beams: options.beams,
-            length_penalty: options.length_penalty,
             n_best: options.n_best,
             top_logits: options.top_logits,
             ignore_eos: options.ignore_eos,
         };
+        generate.decode_as(decoding.unwrap_or_default());
+        generate.decode_as(Decoding {
+            beams: options.beams,
+            length_penalty: options.length_penalty,
+            max_new_tokens: options.max_new_tokens,
+        });
+        if options.beams.is_none() && !generate.sampling.is_greedy() {
+            generate.beams = 1; // who samples has not asked for the manifest's beams
+        }
         Ok((options, generate))
     }
 }
@@ -377,7 +415,8 @@ impl Engine {
         cancel: &CancelToken,
         on_event: Function,
     ) -> Js<JsValue> {
-        let (options, generate) = Options::parse(&options_json).map_err(thrown)?;
+        let (options, generate) =
+            Options::parse(&options_json, self.info.decoding).map_err(thrown)?;
         let request = PromptRequest {
             findings: &findings,
             instruction: options.instruction.as_deref(),
@@ -398,12 +437,39 @@ impl Engine {
         cancel: &CancelToken,
         on_event: Function,
     ) -> Js<JsValue> {
-        let (_, generate) = Options::parse(&options_json).map_err(thrown)?;
+        let (_, generate) = Options::parse(&options_json, None).map_err(thrown)?;
         let cancelled = cancel.0.clone();
         let mut on = |progress: Progress<'_>| tell(&on_event, progress);
         let mut watch = Watch { on: &mut on, cancelled: &|| cancelled.get() };
         let written = self.engine.generate(&prompt_ids, &generate, &mut watch).await;
         result(&written.map_err(thrown)?)
+    }
+}
+
+#[wasm_bindgen]
+impl Engine {
+    /// Loads a PEFT adapter (the bytes of `adapter_config.json` and `adapter_model.safetensors`) in place
+    /// of the one before. The base stays on the device.
+    #[wasm_bindgen(js_name = setAdapter)]
+    pub async fn set_adapter(&mut self, config: Vec<u8>, weights: Vec<u8>) -> Js<()> {
+        let adapter = Adapter::from_peft(&config, &weights, &self.info.config).map_err(thrown)?;
+        drop(weights); // the factors are in `adapter` now
+        self.set(Some(&adapter)).await.map_err(thrown)
+    }
+
+    /// Drops the adapter: the base alone from here on.
+    #[wasm_bindgen(js_name = dropAdapter)]
+    pub async fn drop_adapter(&mut self) -> Js<()> {
+        self.set(None).await.map_err(thrown)
+    }
+}
+
+impl Engine {
+    async fn set(&mut self, adapter: Option<&Adapter>) -> Result<()> {
+        self.engine.set_adapter(adapter).await?;
+        self.info.adapter = adapter.is_some();
+        self.info.gpu_bytes = self.engine.executor().device_bytes();
+        Ok(())
     }
 }
 

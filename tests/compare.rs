@@ -408,7 +408,9 @@ fn wrong_buffers_are_noticed() {
 #[test]
 fn a_wrong_side_path_is_noticed() {
     let side = |right: &Right| match right.case.call {
-        Call::MatvecLora(_, _, p) | Call::MatmulLora(_, _, p) | Call::MatvecsLora(_, _, p) => Some(p),
+        Call::MatvecLora(_, _, p) | Call::MatmulLora(_, _, p) | Call::MatvecsLora(_, _, p) => {
+            Some(p)
+        }
         _ => None,
     };
     plant("no side path", 60, |right| match side(right) {

@@ -271,6 +271,38 @@ fn the_engine_forgets_what_another_model_read() {
     assert_eq!((again.reused_tokens, again.ids), (0, base.ids));
 }
 
+#[test]
+fn beams_go_by_the_side_path_too() {
+    let tiny = Tiny::new(TensorType::F32);
+    let bytes = file(&tiny);
+    let adapter = adapter(&tiny.config, 6, odd_ranks);
+    let into = merged(&bytes, &tiny.config, &adapter, true);
+    let options = GenerateOptions {
+        max_new_tokens: 12,
+        beams: 3,
+        n_best: 3,
+        ignore_eos: true,
+        ..GenerateOptions::default()
+    };
+    let tokenizer = || weights(&bytes, CpuStore::default()).tokenizer;
+    fn best<E: Executor>(engine: &mut Engine<E>, options: &GenerateOptions) -> Vec<Vec<u32>> {
+        let mut watch = Watch { on: &mut |_| (), cancelled: &|| false };
+        let generation = block_on(engine.generate(&prompt(50), options, &mut watch)).unwrap();
+        generation.n_best.into_iter().map(|hypothesis| hypothesis.ids).collect()
+    }
+    let engine = |executor| Engine::new(executor, tokenizer(), Template::Alpaca, || 0.0);
+    let expected = best(&mut engine(cpu(&into)), &options);
+    assert_eq!(expected.len(), 3);
+    let mut gpu = Engine::new(gpu(&bytes), tokenizer(), Template::Alpaca, || 0.0);
+    // Beams before, with and after the adapter: their kernels and bindings are other ones each time.
+    let base = best(&mut gpu, &options);
+    assert_ne!(base, expected);
+    block_on(gpu.set_adapter(Some(&adapter))).unwrap();
+    assert_eq!(best(&mut gpu, &options), expected);
+    block_on(gpu.set_adapter(None)).unwrap();
+    assert_eq!(best(&mut gpu, &options), base);
+}
+
 fn refuses<E: Executor>(executor: &mut E, tiny: &Tiny, sha256: &str) {
     let good = adapter(&tiny.config, 4, odd_ranks);
     set(executor, &good);

@@ -63,9 +63,10 @@ impl Check {
 /// The variants of a kernel to try on a device, best first. The order is measured: see ARCHITECTURE.md.
 pub fn variants(gpu: &Gpu, kernel: &str) -> Vec<Variant> {
     let order: &[Variant] = match (gpu.tier(), kernel) {
-        (Tier::Cpu, "matvec" | "matmul" | "matvecs" | "attention" | "beam_attention") => {
-            &[Variant::Serial, Variant::Base]
-        }
+        (
+            Tier::Cpu,
+            "matvec" | "matmul" | "matvecs" | "lora_down" | "attention" | "beam_attention",
+        ) => &[Variant::Serial, Variant::Base],
         (Tier::Gpu, "matvec" | "matvecs") => &[Variant::Subgroup, Variant::Base],
         (Tier::Gpu, "matmul") => &[Variant::Base, Variant::F16],
         _ => &[Variant::Base],
@@ -86,8 +87,8 @@ impl Gpu {
         let all = permutations(&[needs.head_dim]);
         let wanted: Vec<Permutation> = all
             .iter()
-            .filter(|permutation| permutation.variant == Variant::Base && !permutation.lora)
-            .filter(|permutation| !permutation.is_for_beams())
+            .filter(|permutation| permutation.variant == Variant::Base)
+            .filter(|permutation| !permutation.is_for_beams() && !permutation.is_for_adapters())
             .filter(|permutation| permutation.format.is_none_or(|f| needs.formats.contains(&f)))
             .copied()
             .collect();

@@ -16,6 +16,7 @@ const KERNELS: &[(&str, &str)] = &[
     ("matvec", include_str!("../../shaders/matvec.wgsl")),
     ("matmul", include_str!("../../shaders/matmul.wgsl")),
     ("matvecs", include_str!("../../shaders/matvecs.wgsl")),
+    ("lora_down", include_str!("../../shaders/lora_down.wgsl")),
     ("rope_kv", include_str!("../../shaders/rope_kv.wgsl")),
     ("attention", include_str!("../../shaders/attention.wgsl")),
     ("beam_attention", include_str!("../../shaders/beam_attention.wgsl")),

@@ -5,7 +5,7 @@
 mod beams;
 
 use super::{
-    Access, Args, Call, Epilogue, Permutation, Step, argmax, attention, embed, lora, matvec,
+    Access, Args, Call, Epilogue, Permutation, Step, argmax, attention, embed, lora, lora_down, matvec,
     rms_norm, rope_kv, top_k,
 };
 use crate::quant::{self, Format};
@@ -68,6 +68,14 @@ pub fn cases(permutation: &Permutation, extent: Extent) -> Vec<Case> {
                 if permutation.lora { adapted(case, rows % 7 + 1, &mut random) } else { case }
             })
             .collect(),
+        "lora_down" => {
+            let sizes: &[_] = if full {
+                &[(4, 32, 1), (12, 96, 7), (48, 576, 1), (16, 1536, 33), (192, 96, 4), (17, 4096, 2)]
+            } else {
+                &[(12, 96, 1), (9, 64, 7)]
+            };
+            sizes.iter().map(|&(rows, cols, t)| down(rows, cols, t, &mut random)).collect()
+        }
         "embed" => {
             let sizes: &[_] =
                 if full { &[(96, 50, 5), (576, 300, 70), (32, 7, 1)] } else { &[(96, 50, 5)] };
@@ -305,6 +313,17 @@ fn product(
     };
     let name = format!("{rows}×{cols}, T {tokens}");
     Case { name, call, step: Step::new(3, tokens), before: vec![codes, scales, x, out] }
+}
+
+fn down(rows: u32, cols: u32, tokens: u32, random: &mut Random) -> Case {
+    let before = vec![
+        random.floats(rows * cols),
+        random.floats(cols * tokens),
+        blank(rows * tokens),
+    ];
+    let call = Call::LoraDown(lora_down::Params { rows, quads: cols / 4, pad: [0; 2] });
+    let name = format!("{rows}×{cols}, T {tokens}");
+    Case { name, call, step: Step::new(3, tokens), before }
 }
 
 /// A product with the side path of an adapter of rank 4 `quads`, whose fused tensors meet at odd rows.

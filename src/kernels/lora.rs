@@ -1,7 +1,7 @@
 //! The low-rank side path of a matrix product (LoRA, Hu et al. 2021): y = W·x + B·t with t = A·x.
 //!
-//! t comes from a plain f32 product of its own, over the stacked A of all tensors that are fused in W;
-//! B·t is added inside [`super::matvec`] and [`super::matmul`], before their epilogue, R more
+//! t comes from [`super::lora_down`], for the stacked A of all tensors that are fused in W; B·t is added
+//! inside [`super::matvec`] and [`super::matmul`], before their epilogue, R more
 //! multiplications a row. The `lora` permutations of those two shaders have it; the plain ones know
 //! nothing of it.
 

@@ -13,6 +13,7 @@ pub mod beam_attention;
 pub mod cases;
 pub mod embed;
 pub mod lora;
+pub mod lora_down;
 pub mod matmul;
 pub mod matvec;
 pub mod matvecs;
@@ -116,6 +117,8 @@ pub enum Call {
     Matmul(Format, Epilogue, matvec::Params),
     /// Weight matrix times a few vectors: a step of beams.
     Matvecs(Format, Epilogue, matvec::Params),
+    /// The first half of an adapter's side path.
+    LoraDown(lora_down::Params),
     /// [`Call::Matvec`] with an adapter's side path.
     MatvecLora(Format, Epilogue, lora::Params),
     /// [`Call::Matmul`] with an adapter's side path.
@@ -143,6 +146,7 @@ impl Call {
             Call::Matvecs(..) | Call::MatvecsLora(..) => "matvecs",
             Call::Matvec(..) | Call::MatvecLora(..) => "matvec",
             Call::Matmul(..) | Call::MatmulLora(..) => "matmul",
+            Call::LoraDown(_) => "lora_down",
             Call::RopeKv(_) => "rope_kv",
             Call::Attention(_) => "attention",
             Call::BeamAttention(_) => "beam_attention",
@@ -167,10 +171,8 @@ impl Call {
             Call::Attention(p) | Call::BeamAttention(p) => Some(p.head_dim),
             _ => None,
         };
-        let lora = matches!(
-            self,
-            Call::MatvecLora(..) | Call::MatmulLora(..) | Call::MatvecsLora(..)
-        );
+        let lora =
+            matches!(self, Call::MatvecLora(..) | Call::MatmulLora(..) | Call::MatvecsLora(..));
         Permutation { kernel: self.kernel(), variant, format, epilogue, head_dim, lora }
     }
 
@@ -187,9 +189,10 @@ impl Call {
             Call::Matvec(_, _, p) | Call::Matmul(_, _, p) | Call::Matvecs(_, _, p) => {
                 bytemuck::bytes_of(p)
             }
-            Call::MatvecLora(_, _, p)
-            | Call::MatmulLora(_, _, p)
-            | Call::MatvecsLora(_, _, p) => bytemuck::bytes_of(p),
+            Call::MatvecLora(_, _, p) | Call::MatmulLora(_, _, p) | Call::MatvecsLora(_, _, p) => {
+                bytemuck::bytes_of(p)
+            }
+            Call::LoraDown(p) => bytemuck::bytes_of(p),
             Call::RopeKv(p) => bytemuck::bytes_of(p),
             Call::Attention(p) | Call::BeamAttention(p) => bytemuck::bytes_of(p),
             Call::Argmax(p) => bytemuck::bytes_of(p),
@@ -212,6 +215,7 @@ impl Call {
             Call::MatvecsLora(_, epilogue, p) => {
                 matvecs::grid(&p.product(), *epilogue, step, variant)
             }
+            Call::LoraDown(p) => lora_down::grid(p, step, variant),
             Call::RopeKv(p) => rope_kv::grid(p, step),
             Call::Attention(p) => attention::grid(p, step, variant),
             Call::BeamAttention(p) => beam_attention::grid(p, step),
@@ -237,6 +241,7 @@ impl Call {
             Call::MatmulLora(format, epilogue, p) | Call::MatvecsLora(format, epilogue, p) => {
                 matvec::adapted(*format, *epilogue, p, step, args);
             }
+            Call::LoraDown(p) => lora_down::reference(p, step, args),
             Call::RopeKv(p) => rope_kv::reference(p, step, args),
             Call::Attention(p) => attention::reference(p, step, args),
             Call::BeamAttention(p) => beam_attention::reference(p, step, args),
@@ -254,6 +259,7 @@ pub fn bindings(kernel: &str) -> &'static [Binding] {
         "matvec" => matvec::BINDINGS,
         "matmul" => matmul::BINDINGS,
         "matvecs" => matvecs::BINDINGS,
+        "lora_down" => lora_down::BINDINGS,
         "rope_kv" => rope_kv::BINDINGS,
         "attention" => attention::BINDINGS,
         "beam_attention" => beam_attention::BINDINGS,
@@ -269,6 +275,7 @@ pub fn params_bytes(kernel: &str) -> usize {
         "embed" => size_of::<embed::Params>(),
         "rms_norm" => size_of::<rms_norm::Params>(),
         "matvec" | "matmul" | "matvecs" => size_of::<matvec::Params>(),
+        "lora_down" => size_of::<lora_down::Params>(),
         "rope_kv" => size_of::<rope_kv::Params>(),
         "attention" | "beam_attention" => size_of::<attention::Params>(),
         "argmax" => size_of::<argmax::Params>(),

@@ -95,6 +95,11 @@ impl Permutation {
         name
     }
 
+    /// Whether only adapters need it: it is compiled when the first one comes.
+    pub fn is_for_adapters(&self) -> bool {
+        self.lora || self.kernel == "lora_down"
+    }
+
     /// Whether only beams need it: it is compiled on their first use.
     pub fn is_for_beams(&self) -> bool {
         matches!(self.kernel, "matvecs" | "beam_attention")

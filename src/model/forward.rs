@@ -7,8 +7,7 @@ use super::program::{BufferId, BufferSpec, Dispatch, Program};
 use super::side::{SidePath, SideProduct};
 use crate::config::LlamaConfig;
 use crate::error::{Error, Result};
-use crate::kernels::{Call, Epilogue, argmax, attention, embed, matvec, rms_norm, rope_kv, top_k};
-use crate::quant::Format;
+use crate::kernels::{Call, Epilogue, argmax, attention, embed, lora_down, matvec, rms_norm, rope_kv, top_k};
 
 /// How many tokens a plan is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,7 +43,6 @@ struct Side<'a> {
     path: &'a SidePath,
     first: usize,     // of the path's own buffers
     t: BufferId,      // [T][4 stride], A x
-    unused: BufferId, // an f32 matrix has no scales, but the kernel binds some
 }
 
 /// The program of a model for a context of `context` positions, prefilled `chunk` tokens at a time.
@@ -100,12 +98,9 @@ pub fn adapted(
     let first = buffers.len();
     let side = side.map(|path| {
         buffers.extend(path.buffers.iter().map(|(spec, _)| spec.clone()));
-        let mut add = |label: &str, words: u64| {
-            buffers.push(BufferSpec { label: label.to_string(), words });
-            BufferId(buffers.len() - 1)
-        };
-        let t = add("lora t", by_token(path.widest()).max(4));
-        Side { path, first, t, unused: add("lora unused", 4) }
+        let words = by_token(path.widest()).max(4);
+        buffers.push(BufferSpec { label: "lora t".to_string(), words });
+        Side { path, first, t: BufferId(buffers.len() - 1) }
     });
     let mut program = Program {
         buffers,
@@ -207,7 +202,15 @@ fn beam_head(layout: &Layout, b: &Buffers, likeliest: Call, plan: &mut Vec<Dispa
         plan.push(Dispatch { call, buffers: buffers.to_vec() });
     };
     push(norm(&layout.config, 0), &[b.hidden, layout.final_norm, b.normed]);
-    product(&mut push, Tokens::Beams, layout.lm_head, Epilogue::Store, b.normed, b.beam_logits, None);
+    product(
+        &mut push,
+        Tokens::Beams,
+        layout.lm_head,
+        Epilogue::Store,
+        b.normed,
+        b.beam_logits,
+        None,
+    );
     push(likeliest, &[b.beam_logits, b.candidates]);
 }
 
@@ -228,23 +231,14 @@ fn product(
     let rows = if epilogue == Epilogue::Swiglu { weight.rows / 2 } else { weight.rows };
     if let Some((side, SideProduct { a, b, params })) = lora {
         let (a, b) = (BufferId(side.first + a), BufferId(side.first + b));
-        let down = matvec::Params::new(4 * params.stride, weight.cols);
-        let (first, second) = match tokens {
-            Tokens::One => (
-                Call::Matvec(Format::F32, Epilogue::Store, down),
-                Call::MatvecLora(weight.format, epilogue, params),
-            ),
-            Tokens::Many => (
-                Call::Matmul(Format::F32, Epilogue::Store, down),
-                Call::MatmulLora(weight.format, epilogue, params),
-            ),
-            Tokens::Beams => (
-                Call::Matvecs(Format::F32, Epilogue::Store, down),
-                Call::MatvecsLora(weight.format, epilogue, params),
-            ),
+        let down = lora_down::Params { rows: 4 * params.stride, quads: weight.cols / 4, pad: [0; 2] };
+        push(Call::LoraDown(down), &[a, x, side.t]);
+        let call = match tokens {
+            Tokens::One => Call::MatvecLora(weight.format, epilogue, params),
+            Tokens::Many => Call::MatmulLora(weight.format, epilogue, params),
+            Tokens::Beams => Call::MatvecsLora(weight.format, epilogue, params),
         };
-        push(first, &[a, side.unused, x, side.t]);
-        push(second, &[weight.codes, weight.scales, x, b, side.t, out]);
+        push(call, &[weight.codes, weight.scales, x, b, side.t, out]);
         return;
     }
     let params = matvec::Params::new(rows, weight.cols);

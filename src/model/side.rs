@@ -131,7 +131,7 @@ impl SidePath {
 
 /// Where GGUF's llama files have a row that Hugging Face has at `row`: heads of q and k are interleaved
 /// there, (0, Dh/2, 1, Dh/2 + 1, …), and in halves here.
-fn gguf_row(config: &LlamaConfig, target: Target, row: usize) -> usize {
+pub fn gguf_row(config: &LlamaConfig, target: Target, row: usize) -> usize {
     if target.permuted_heads(config).is_none() {
         return row;
     }

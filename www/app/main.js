@@ -12,7 +12,8 @@ const $ = (id) => document.getElementById(id);
 const params = new URLSearchParams(location.search);
 const manifestUrl = params.get('model') ?? 'weights/manifest.json';
 const contextTokens = Number(params.get('context')) || undefined;
-const options = { max_new_tokens: Number(params.get('max_new_tokens')) || 128 };
+// What the address does not say the model's manifest does.
+const options = { max_new_tokens: Number(params.get('max_new_tokens')) || undefined };
 
 const client = new RadllamaClient();
 window.radllama = client; // for the console and for tests

@@ -57,7 +57,23 @@ export class RadllamaClient {
     return this.#call('generate', args, run?.signal, events(run));
   }
 
-  /** The adapter and the loaded model. */
+  /**
+   * Runs the loaded model with a PEFT adapter, in place of the one before. The model is not loaded
+   * again; an adapter that does not fit it is refused and changes nothing.
+   * @param {{ config: BufferSource | Blob, weights: BufferSource | Blob }} files the contents of
+   *   adapter_config.json and adapter_model.safetensors
+   */
+  async setAdapter({ config, weights }) {
+    const bytes = (source) => (source instanceof Blob ? source.arrayBuffer() : source);
+    return this.#call('setAdapter', { config: await bytes(config), weights: await bytes(weights) });
+  }
+
+  /** Drops the adapter: the base alone writes from here on. */
+  dropAdapter() {
+    return this.#call('dropAdapter');
+  }
+
+  /** The GPU adapter and the loaded model. */
   info() {
     return this.#call('info');
   }

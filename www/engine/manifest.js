@@ -2,7 +2,9 @@ import { RadllamaError, throwIfCancelled, typed } from './errors.js';
 
 /**
  * One file of a model.
- * @typedef {{ path: string, url: string, bytes: number, sha256: string }} ModelFile
+ * `adapter`: which of the adapter's two files it is, where it is none of the model's own.
+ * @typedef {{ path: string, url: string, bytes: number, sha256: string,
+ *             adapter?: 'config' | 'weights' }} ModelFile
  */
 
 /**
@@ -24,14 +26,17 @@ export async function fetchManifest(url, signal) {
 }
 
 /**
- * The files of a manifest that the engine has accepted, with addresses relative to the manifest's.
+ * The files of a manifest that the engine has accepted, with addresses relative to the manifest's: the
+ * model's, then its adapter's.
  * @param {string} text
  * @param {string} url
  * @returns {ModelFile[]}
  */
 export function manifestFiles(text, url) {
-  const { files } = JSON.parse(text);
-  return files.map(({ path, bytes, sha256 }) => ({ path, url: new URL(path, url).href, bytes, sha256 }));
+  const { files, adapter } = JSON.parse(text);
+  const file = ({ path, bytes, sha256 }) => ({ path, url: new URL(path, url).href, bytes, sha256 });
+  const more = ['config', 'weights'].map((part) => adapter && { ...file(adapter[part]), adapter: part });
+  return [...files.map(file), ...more.filter(Boolean)];
 }
 
 /** @param {string} url @param {string} reason */

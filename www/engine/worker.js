@@ -33,9 +33,9 @@ let wasm; // the promise of the module's exports, memory among them
 let device = null;
 let engine = null;
 
-const methods = { load, impression, generate, info, probe, deleteStored };
+const methods = { load, impression, generate, info, setAdapter, dropAdapter, probe, deleteStored };
 // One at a time: they share the engine.
-const queued = new Set(['load', 'impression', 'generate', 'info']);
+const queued = new Set(['load', 'impression', 'generate', 'info', 'setAdapter', 'dropAdapter']);
 let tail = Promise.resolve();
 const calls = new Map();
 
@@ -104,7 +104,7 @@ async function tryLoad({ manifest, manifestUrl, contextTokens, cache }, { signal
   const stream = new PieceStream(files, entries, {
     signal,
     onProgress: () => progress.tell(),
-    headComplete: (file) => loader.headComplete(file),
+    headComplete: (file) => Boolean(files[file].adapter) || loader.headComplete(file),
   });
   const wasStored = entries.map((entry) => entry?.begun ?? false);
   const totalBytes = files.reduce((sum, { bytes }) => sum + bytes, 0);
@@ -114,6 +114,7 @@ async function tryLoad({ manifest, manifestUrl, contextTokens, cache }, { signal
     networkBytes: stream.networkBytes,
     loadedBytes: stream.cachedBytes + stream.networkBytes,
   });
+  const adapter = { config: [], weights: [] }; // their pieces: small enough to wait for the whole
   let pushedBytes = 0;
   const progress = throttled(() => {
     const phase = pushedBytes === totalBytes ? 'prepare' : 'load';
@@ -131,11 +132,18 @@ async function tryLoad({ manifest, manifestUrl, contextTokens, cache }, { signal
     for await (const { file, bytes } of stream) {
       if (selfTestFailure) throw selfTestFailure;
       try {
-        loader.push(file, bytes);
+        if (files[file].adapter) adapter[files[file].adapter].push(bytes);
+        else loader.push(file, bytes);
+        if (pushedBytes + bytes.length === totalBytes && adapter.weights.length > 0) {
+          loader.setAdapter(joined(adapter.config), joined(adapter.weights));
+        }
       } catch (error) {
         const { code } = typed(error);
         // Damage in one file's head can show first when another's is held against it.
-        const spoiled = code === 'hash_mismatch' ? [file] : [...files.keys()];
+        const both = (other) => files[file].adapter && files[other].adapter; // checked together
+        const spoiled = [...files.keys()].filter(
+          (other) => code !== 'hash_mismatch' || other === file || both(other),
+        );
         if (!NOT_THE_BYTES.has(code)) refused = { spoiled, error };
         throw error;
       }
@@ -168,6 +176,17 @@ async function tryLoad({ manifest, manifestUrl, contextTokens, cache }, { signal
   for (const file of refused.spoiled) await deleteEntry(files[file].sha256);
   if (refused.spoiled.some((file) => wasStored[file])) return { spoiled: true };
   throw refused.error;
+}
+
+/** Pieces as one array. @param {Uint8Array[]} pieces */
+function joined(pieces) {
+  const all = new Uint8Array(pieces.reduce((sum, { length }) => sum + length, 0));
+  let at = 0;
+  for (const piece of pieces) {
+    all.set(piece, at);
+    at += piece.length;
+  }
+  return all;
 }
 
 async function openEntries(files, cache) {
@@ -232,6 +251,22 @@ function impression({ findings, options }, context) {
 /** @param {{ promptIds: ArrayLike<number>, options?: object }} args */
 function generate({ promptIds, options }, context) {
   return run(options, context, (...rest) => loaded().generate(Uint32Array.from(promptIds), ...rest));
+}
+
+/**
+ * Puts a PEFT adapter beside the model, in place of the one before.
+ * @param {{ config: ArrayBuffer | Uint8Array, weights: ArrayBuffer | Uint8Array }} args the bytes of
+ *   adapter_config.json and adapter_model.safetensors
+ */
+async function setAdapter({ config, weights }) {
+  await loaded().setAdapter(new Uint8Array(config), new Uint8Array(weights));
+  return info();
+}
+
+/** Drops the adapter. */
+async function dropAdapter() {
+  await loaded().dropAdapter();
+  return info();
 }
 
 async function run(options, { signal, report }, start) {

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 use radllama::engine::GenerateOptions;
-use radllama::native::ModelFiles;
+use radllama::manifest::Decoding;
+use radllama::native::{AdapterSource, ModelFiles};
 use radllama::sampler::Sampling;
 use radllama::{Error, Result};
 
@@ -25,6 +26,13 @@ pub(crate) struct ModelArgs {
     /// for in the folders of the program, of the caller and above both, then where it was built.
     #[arg(long, value_name = "PATH")]
     pub(crate) model: Option<PathBuf>,
+    /// A folder with a PEFT adapter (adapter_config.json, adapter_model.safetensors) to run the model
+    /// with, in place of the manifest's.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) adapter: Option<PathBuf>,
+    /// Run the base alone, whatever the manifest says.
+    #[arg(long, conflicts_with = "adapter")]
+    pub(crate) no_adapter: bool,
     /// Context in tokens; usually the smaller of the model's own and 1024.
     #[arg(long, value_name = "N")]
     pub(crate) context: Option<u32>,
@@ -36,10 +44,16 @@ pub(crate) struct ModelArgs {
 impl ModelArgs {
     /// Opens the model, or the default.
     pub(crate) fn open(&self) -> Result<ModelFiles> {
-        match &self.model {
-            Some(path) => ModelFiles::open(path),
-            None => ModelFiles::open(&default_model()?),
-        }
+        let mut files = match &self.model {
+            Some(path) => ModelFiles::open(path)?,
+            None => ModelFiles::open(&default_model()?)?,
+        };
+        files.adapter = match &self.adapter {
+            Some(folder) => AdapterSource::Folder(folder.clone()),
+            None if self.no_adapter => AdapterSource::None,
+            None => AdapterSource::Manifest,
+        };
+        Ok(files)
     }
 }
 
@@ -65,9 +79,9 @@ pub(crate) fn default_model() -> Result<PathBuf> {
 /// How to choose tokens, and how many.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct SamplingArgs {
-    /// Most tokens to write.
-    #[arg(long, value_name = "N", default_value_t = 128)]
-    pub(crate) max_new_tokens: u32,
+    /// Most tokens to write; without it as the model's manifest says for impressions, or 128.
+    #[arg(long, value_name = "N")]
+    max_new_tokens: Option<u32>,
     /// 0 always takes the likeliest token.
     #[arg(long, value_name = "T", default_value_t = 0.0, allow_negative_numbers = true)]
     temperature: f32,
@@ -83,12 +97,13 @@ pub(crate) struct SamplingArgs {
     /// Makes tokens that already occurred less likely; 1: no change.
     #[arg(long, value_name = "R", default_value_t = 1.0, allow_negative_numbers = true)]
     repetition_penalty: f32,
-    /// Follow N texts side by side and keep the best, 8 at most; 1: no beam search.
-    #[arg(long, value_name = "N", default_value_t = 1)]
-    beams: u32,
+    /// Follow N texts side by side and keep the best, 8 at most; 1: no beam search. Without it as the
+    /// model's manifest says for impressions, or 1.
+    #[arg(long, value_name = "N")]
+    beams: Option<u32>,
     /// With beams: summed log-probability over length to this power is what a text is worth.
-    #[arg(long, value_name = "A", default_value_t = 1.0, allow_negative_numbers = true)]
-    length_penalty: f32,
+    #[arg(long, value_name = "A", allow_negative_numbers = true)]
+    length_penalty: Option<f32>,
     /// With beams: report the N best texts in --json.
     #[arg(long, value_name = "N", default_value_t = 1)]
     n_best: u32,
@@ -98,10 +113,9 @@ pub(crate) struct SamplingArgs {
 }
 
 impl SamplingArgs {
-    /// As the engine wants it.
-    pub(crate) fn options(&self) -> GenerateOptions {
-        GenerateOptions {
-            max_new_tokens: self.max_new_tokens,
+    /// As the engine wants it; where the caller says nothing, as `decoding` does.
+    pub(crate) fn options(&self, decoding: Option<Decoding>) -> GenerateOptions {
+        let mut options = GenerateOptions {
             sampling: Sampling {
                 temperature: self.temperature,
                 top_k: self.top_k,
@@ -110,11 +124,19 @@ impl SamplingArgs {
                 repetition_penalty: self.repetition_penalty,
                 seed: self.seed,
             },
-            beams: self.beams,
-            length_penalty: self.length_penalty,
             n_best: self.n_best,
             ..GenerateOptions::default()
+        };
+        options.decode_as(decoding.unwrap_or_default());
+        options.decode_as(Decoding {
+            beams: self.beams,
+            length_penalty: self.length_penalty,
+            max_new_tokens: self.max_new_tokens,
+        });
+        if self.beams.is_none() && !options.sampling.is_greedy() {
+            options.beams = 1; // who samples has not asked for the manifest's beams
         }
+        options
     }
 }
 

@@ -51,7 +51,7 @@ pub(crate) fn run(args: &Args, json: bool) -> Result<ExitCode> {
         (None, Some(file)) => Some(read_text(file)?),
         (None, None) => None,
     };
-    let mut options = args.sampling.options();
+    let mut options = args.sampling.options(None);
     options.validate()?;
     options.top_logits = args.top_logits;
     options.ignore_eos = args.ignore_eos;

@@ -42,9 +42,10 @@ pub(crate) fn run(args: &Args, json: bool) -> Result<ExitCode> {
     if findings.trim().is_empty() {
         return Err(Error::EmptyFindings); // before a model is loaded for nothing
     }
-    let options = args.sampling.options();
-    options.validate()?;
+    args.sampling.options(None).validate()?; // before a model is opened for nothing
     let files = args.model.open()?;
+    let options = args.sampling.options(files.manifest.as_ref().and_then(|m| m.decoding));
+    options.validate()?;
     let notice = files.manifest.as_ref().and_then(|manifest| manifest.notice.clone());
     if let Some(notice) = &notice {
         output::note(notice);

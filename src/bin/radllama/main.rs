@@ -13,6 +13,7 @@ mod tokenize;
 #[cfg(feature = "train")]
 mod train;
 mod validate;
+mod validate_adapter;
 
 use std::process::ExitCode;
 

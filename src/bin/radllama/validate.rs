@@ -16,17 +16,20 @@ use serde_json::json;
 
 use super::args::default_model;
 use super::output;
+use super::validate_adapter::{self, Files};
 
 /// Check every kernel this device can run against its CPU twin, then a model's logits on the GPU
-/// against those on the CPU. Fails when anything differs.
+/// against those on the CPU; or, with --adapter, an adapted model. Fails when anything differs.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// A GGUF file, the first file of a split, or a manifest; the default model without it.
-    #[arg(long, value_name = "PATH")]
+    #[arg(long, value_name = "PATH", conflicts_with = "adapter")]
     model: Option<std::path::PathBuf>,
     /// Fewer and smaller cases, and 8 tokens instead of 32.
     #[arg(long)]
     quick: bool,
+    #[command(flatten)]
+    files: Files,
 }
 
 /// A permutation over all its cases.
@@ -44,17 +47,17 @@ struct KernelReport {
 
 /// One forced token.
 #[derive(Debug, Serialize)]
-struct StepReport {
+pub(crate) struct StepReport {
     position: u32,
     /// Largest difference of a logit, relative to the root mean square of all.
-    error: f64,
-    gpu_argmax: u32,
-    cpu_argmax: u32,
+    pub(crate) error: f64,
+    pub(crate) gpu_argmax: u32,
+    pub(crate) cpu_argmax: u32,
     /// Between the CPU's two largest logits.
     top_2_gap: f32,
     /// Another argmax, but the two are so close that rounding decides.
-    near_tie: bool,
-    passed: bool,
+    pub(crate) near_tie: bool,
+    pub(crate) passed: bool,
 }
 
 #[derive(Debug, Serialize)]
@@ -73,9 +76,12 @@ struct ModelReport {
 /// 1.5e-5). A wrong kernel is off by 1e-1 and more.
 const ALLOWED: f64 = 1e-3;
 /// Two logits as close as this are a near tie.
-const NEAR_TIE: f32 = 0.01;
+pub(crate) const NEAR_TIE: f32 = 0.01;
 
 pub(crate) fn run(args: &Args, json: bool) -> Result<ExitCode> {
+    if let Some(folder) = &args.files.adapter {
+        return validate_adapter::run(&args.files, folder, args.quick, json);
+    }
     let files = match (&args.model, default_model()) {
         (Some(path), _) => Some(ModelFiles::open(path)?),
         (None, Ok(path)) => Some(ModelFiles::open(&path)?),
@@ -213,7 +219,7 @@ fn model(gpu: &Gpu, files: &ModelFiles, quick: bool, json: bool) -> Result<Model
 }
 
 /// Ids to force: of a text that any vocabulary knows, over and over.
-fn forced(tokenizer: &Tokenizer, count: usize) -> Result<Vec<u32>> {
+pub(crate) fn forced(tokenizer: &Tokenizer, count: usize) -> Result<Vec<u32>> {
     let text = "The heart is normal in size. The lungs are clear. No pleural effusion is seen. ";
     let body = tokenizer.encode(&text.repeat(4))?;
     let ids = tokenizer.bos().into_iter().chain(body.iter().copied().cycle());
@@ -254,7 +260,7 @@ async fn compare<G: Executor, C: Executor>(
     Ok(ModelReport { model, steps, prefill, allowed: ALLOWED, passed })
 }
 
-fn judge(position: u32, gpu: &[f32], cpu: &[f32]) -> StepReport {
+pub(crate) fn judge(position: u32, gpu: &[f32], cpu: &[f32]) -> StepReport {
     let squares: f64 = cpu.iter().map(|x| f64::from(*x) * f64::from(*x)).sum();
     let rms = (squares / cpu.len() as f64).sqrt();
     let differences = gpu.iter().zip(cpu).map(|(g, c)| (f64::from(*g) - f64::from(*c)).abs());

@@ -7,7 +7,8 @@ import { www } from './paths.js';
 /** The default model's manifest and files, as they are served. */
 export function defaultModel() {
   const manifest = JSON.parse(readFileSync(join(www, 'weights/manifest.json'), 'utf8'));
-  const bytes = manifest.files.reduce((sum, file) => sum + file.bytes, 0);
+  const { config, weights } = manifest.adapter ?? {};
+  const bytes = [...manifest.files, config, weights].reduce((sum, file) => sum + (file?.bytes ?? 0), 0);
   return { manifest, bytes };
 }
 

@@ -1,0 +1,48 @@
+//! The first half of a low-rank side path (LoRA, Hu et al. 2021): t = A·x, for the stacked A of all
+//! tensors that are fused in one weight. [`super::lora`] says what becomes of t.
+
+use super::{Args, Binding, Step, Variant, read, write};
+
+/// Fixed parameters.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, bytemuck::Pod, bytemuck::Zeroable)]
+pub struct Params {
+    /// Rows of A: the ranks of all its tensors.
+    pub rows: u32,
+    /// vec4s of a row, a multiple of 8.
+    pub quads: u32,
+    /// Uniform structs are multiples of 16 bytes.
+    pub pad: [u32; 2],
+}
+
+/// a \[rows\]\[cols\], x \[T\]\[cols\] → out \[T\]\[rows\]
+pub const BINDINGS: &[Binding] = &[read("a"), read("x"), write("out")];
+
+/// Threads of a workgroup of the serial variant: each has a row.
+pub const SERIAL_THREADS: u32 = 8;
+/// Tokens of a thread of the serial variant.
+pub const SERIAL_TOKENS: u32 = 4;
+
+/// Workgroups: rows × tokens.
+pub fn grid(p: &Params, step: &Step, variant: Variant) -> [u32; 3] {
+    match variant {
+        Variant::Serial => {
+            [p.rows.div_ceil(SERIAL_THREADS), step.tokens.div_ceil(SERIAL_TOKENS), 1]
+        }
+        _ => [p.rows, step.tokens, 1],
+    }
+}
+
+/// The CPU twin.
+pub fn reference(p: &Params, step: &Step, args: &mut Args<'_>) {
+    let a: &[f32] = bytemuck::cast_slice(args.inputs[0]);
+    let x: &[f32] = bytemuck::cast_slice(args.inputs[1]);
+    let out: &mut [f32] = bytemuck::cast_slice_mut(args.outputs[0]);
+    let (rows, cols) = (p.rows as usize, 4 * p.quads as usize);
+    for t in 0..step.tokens as usize {
+        for row in 0..rows {
+            let (a, x) = (&a[row * cols..][..cols], &x[t * cols..][..cols]);
+            out[t * rows + row] = a.iter().zip(x).map(|(a, x)| a * x).sum();
+        }
+    }
+}
