@@ -383,10 +383,8 @@ impl PartFile {
 }
 
 fn read(path: &Path) -> Result<Vec<u8>> {
-    std::fs::read(path).map_err(|error| Error::Io {
-        path: path.display().to_string(),
-        reason: error.to_string(),
-    })
+    std::fs::read(path)
+        .map_err(|error| Error::Io { path: path.display().to_string(), reason: error.to_string() })
 }
 
 fn name_of(path: &Path) -> String {

@@ -58,6 +58,7 @@ impl Right {
             Call::MatmulLora(_, _, p) | Call::MatvecsLora(_, _, p) => p.rows as usize,
             Call::Embed(_, p) => p.dim as usize,
             Call::RmsNorm(p) => p.dim as usize,
+            Call::LoraDown(p) => p.rows as usize,
             Call::RopeKv(p) => {
                 let heads = if output == 1 { p.heads + 2 * p.kv_heads } else { p.kv_heads };
                 (heads * p.head_dim) as usize
@@ -159,7 +160,7 @@ fn swapped_and_shifted_rows_are_noticed() {
         };
         right.outputs().into_iter().filter_map(swap).collect()
     });
-    assert_eq!(kernels.len(), 9, "all kernels but argmax, which writes one word: {kernels:?}");
+    assert_eq!(kernels.len(), 10, "all kernels but argmax, which writes one word: {kernels:?}");
 
     plant("a shift by one row", 150, |right| {
         let shift = |output: usize| {
@@ -183,7 +184,7 @@ fn values_that_are_not_finite_are_noticed() {
             };
             right.outputs().into_iter().filter_map(spoil).collect()
         });
-        assert_eq!(kernels.len(), 10, "{kernels:?}");
+        assert_eq!(kernels.len(), 11, "{kernels:?}");
     }
 }
 
@@ -200,7 +201,7 @@ fn writes_outside_the_output_are_noticed() {
         };
         right.outputs().into_iter().flat_map(spoil).collect()
     });
-    assert_eq!(kernels.len(), 10, "every kernel's output has canaries: {kernels:?}");
+    assert_eq!(kernels.len(), 11, "every kernel's output has canaries: {kernels:?}");
     plant("a longer output", 150, |right| {
         right.outputs().into_iter().map(|o| right.with(o, |buffer| buffer.push(0))).collect()
     });
@@ -241,7 +242,7 @@ fn a_word_left_unwritten_is_noticed() {
         };
         right.outputs().into_iter().flat_map(leave).collect()
     });
-    assert_eq!(kernels.len(), 10, "{kernels:?}");
+    assert_eq!(kernels.len(), 11, "{kernels:?}");
 }
 
 #[test]
@@ -253,7 +254,7 @@ fn a_changed_input_is_noticed() {
         let change = |buffer: &mut Vec<u32>| *buffer.last_mut().unwrap() ^= 1;
         inputs.map(|(input, _)| right.with(input, change)).collect()
     });
-    assert_eq!(kernels.len(), 10, "{kernels:?}");
+    assert_eq!(kernels.len(), 11, "{kernels:?}");
 }
 
 #[test]
@@ -430,6 +431,12 @@ fn a_wrong_side_path_is_noticed() {
     plant("another token's t", 20, |right| match side(right) {
         Some(p) if right.case.step.tokens > 1 => {
             vec![right.run_on(|before| before[4].rotate_left(4 * p.stride as usize))]
+        }
+        _ => Vec::new(),
+    });
+    plant("the next row of A", 5, |right| match right.case.call {
+        Call::LoraDown(p) => {
+            vec![right.run_on(|before| before[0].rotate_left(4 * p.quads as usize))]
         }
         _ => Vec::new(),
     });

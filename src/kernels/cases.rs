@@ -5,8 +5,8 @@
 mod beams;
 
 use super::{
-    Access, Args, Call, Epilogue, Permutation, Step, argmax, attention, embed, lora, lora_down, matvec,
-    rms_norm, rope_kv, top_k,
+    Access, Args, Call, Epilogue, Permutation, Step, argmax, attention, embed, lora, lora_down,
+    matvec, rms_norm, rope_kv, top_k,
 };
 use crate::quant::{self, Format};
 use crate::sampler::SplitMix64;
@@ -70,7 +70,14 @@ pub fn cases(permutation: &Permutation, extent: Extent) -> Vec<Case> {
             .collect(),
         "lora_down" => {
             let sizes: &[_] = if full {
-                &[(4, 32, 1), (12, 96, 7), (48, 576, 1), (16, 1536, 33), (192, 96, 4), (17, 4096, 2)]
+                &[
+                    (4, 32, 1),
+                    (12, 96, 7),
+                    (48, 576, 1),
+                    (16, 1536, 33),
+                    (192, 96, 4),
+                    (17, 4096, 2),
+                ]
             } else {
                 &[(12, 96, 1), (9, 64, 7)]
             };
@@ -316,11 +323,8 @@ fn product(
 }
 
 fn down(rows: u32, cols: u32, tokens: u32, random: &mut Random) -> Case {
-    let before = vec![
-        random.floats(rows * cols),
-        random.floats(cols * tokens),
-        blank(rows * tokens),
-    ];
+    let before =
+        vec![random.floats(rows * cols), random.floats(cols * tokens), blank(rows * tokens)];
     let call = Call::LoraDown(lora_down::Params { rows, quads: cols / 4, pad: [0; 2] });
     let name = format!("{rows}×{cols}, T {tokens}");
     Case { name, call, step: Step::new(3, tokens), before }

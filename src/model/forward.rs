@@ -7,7 +7,9 @@ use super::program::{BufferId, BufferSpec, Dispatch, Program};
 use super::side::{SidePath, SideProduct};
 use crate::config::LlamaConfig;
 use crate::error::{Error, Result};
-use crate::kernels::{Call, Epilogue, argmax, attention, embed, lora_down, matvec, rms_norm, rope_kv, top_k};
+use crate::kernels::{
+    Call, Epilogue, argmax, attention, embed, lora_down, matvec, rms_norm, rope_kv, top_k,
+};
 
 /// How many tokens a plan is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,8 +43,8 @@ struct Buffers {
 /// The side path's place among the buffers.
 struct Side<'a> {
     path: &'a SidePath,
-    first: usize,     // of the path's own buffers
-    t: BufferId,      // [T][4 stride], A x
+    first: usize, // of the path's own buffers
+    t: BufferId,  // [T][4 stride], A x
 }
 
 /// The program of a model for a context of `context` positions, prefilled `chunk` tokens at a time.
@@ -231,7 +233,8 @@ fn product(
     let rows = if epilogue == Epilogue::Swiglu { weight.rows / 2 } else { weight.rows };
     if let Some((side, SideProduct { a, b, params })) = lora {
         let (a, b) = (BufferId(side.first + a), BufferId(side.first + b));
-        let down = lora_down::Params { rows: 4 * params.stride, quads: weight.cols / 4, pad: [0; 2] };
+        let down =
+            lora_down::Params { rows: 4 * params.stride, quads: weight.cols / 4, pad: [0; 2] };
         push(Call::LoraDown(down), &[a, x, side.t]);
         let call = match tokens {
             Tokens::One => Call::MatvecLora(weight.format, epilogue, params),

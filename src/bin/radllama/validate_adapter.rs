@@ -102,9 +102,9 @@ pub(crate) fn run(files: &Files, folder: &Path, quick: bool, json: bool) -> Resu
     };
     base.adapter = AdapterSource::Folder(folder.to_owned());
     let config = base.config()?;
-    let adapter = base.read_adapter(&config)?.ok_or_else(|| {
-        Error::Internal("a folder was named, but no adapter was read".to_owned())
-    })?;
+    let adapter = base
+        .read_adapter(&config)?
+        .ok_or_else(|| Error::Internal("a folder was named, but no adapter was read".to_owned()))?;
     // What a browser wrote is read before anything long begins.
     let browser = files.browser_ids.as_deref().map(read_ids).transpose()?;
     let merged = files.merged.as_deref().map(ModelFiles::open).transpose()?;
