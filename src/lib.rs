@@ -24,6 +24,7 @@ pub mod cpu;
 pub mod data;
 pub mod engine;
 pub mod error;
+pub mod eval;
 pub mod gguf;
 #[cfg(feature = "gpu")]
 pub mod gpu;

@@ -57,6 +57,13 @@ impl ModelArgs {
     }
 }
 
+impl ModelArgs {
+    /// The same with another model.
+    pub(crate) fn base(&self, path: &Path) -> ModelArgs {
+        ModelArgs { model: Some(path.to_owned()), ..self.clone() }
+    }
+}
+
 /// The default model's manifest: in `weights/` beside the program or above it (a build in the
 /// repository, an unpacked release), of the current folder or above it, or where this was built.
 pub(crate) fn default_model() -> Result<PathBuf> {

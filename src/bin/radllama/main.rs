@@ -3,6 +3,7 @@
 mod args;
 mod convert;
 mod data;
+mod eval;
 mod generate;
 mod impression;
 mod inspect;
@@ -41,6 +42,7 @@ enum Command {
     Convert(convert::Args),
     Validate(validate::Args),
     Data(data::Args),
+    Eval(Box<eval::Args>),
     Shaders(shaders::Args),
     #[cfg(feature = "train")]
     Train(train::Args),
@@ -68,6 +70,7 @@ fn main() -> ExitCode {
         Command::Convert(args) => convert::run(&args, json),
         Command::Validate(args) => validate::run(&args, json),
         Command::Data(args) => data::run(&args, json),
+        Command::Eval(args) => eval::run(&args, json),
         Command::Shaders(args) => shaders::run(&args, json),
         #[cfg(feature = "train")]
         Command::Train(args) => train::run(&args, json),

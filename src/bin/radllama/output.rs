@@ -67,10 +67,10 @@ pub(crate) fn steps_bar(what: &str, total: u64) -> ProgressBar {
     progress(ProgressBar::new(total), "{msg} {wide_bar} {pos}/{len}").with_message(what.to_owned())
 }
 
-/// A bar over training steps, with what is said of the last and the time that is left.
-#[cfg(feature = "train")]
-pub(crate) fn training_bar(total: u64) -> ProgressBar {
-    progress(ProgressBar::new(total), "{msg} {wide_bar} {pos}/{len} {eta} left")
+/// A bar over steps that take seconds each, with the time that is left.
+pub(crate) fn slow_bar(what: &str, total: u64) -> ProgressBar {
+    progress(ProgressBar::new(total), "{msg} {wide_bar} {pos}/{len}, {eta} left")
+        .with_message(what.to_owned())
 }
 
 /// A sign of life where the amount of work is not known.

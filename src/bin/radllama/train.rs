@@ -320,7 +320,7 @@ fn steps(
 ) -> Result<(u64, f64)> {
     let total = trainer.total_steps();
     let interval = (trainer.steps_per_epoch() / u64::from(args.validations.max(1))).max(1);
-    let bar = output::training_bar(total);
+    let bar = output::slow_bar("training", total);
     bar.set_position(trainer.state().step);
     bar.reset_eta();
     let (mut tokens, mut spent) = (0, Duration::ZERO);

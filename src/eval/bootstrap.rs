@@ -1,0 +1,96 @@
+//! Bootstrap intervals of means over reports, and of differences between two systems.
+//!
+//! B. Efron, "Bootstrap methods: another look at the jackknife" (1979): reports are drawn with
+//! replacement, as many as there are, and the percentiles of the means are the interval. All systems are
+//! averaged over the same draws, so that differences are paired (P. Koehn, "Statistical significance
+//! tests for machine translation evaluation", 2004).
+
+use crate::sampler::SplitMix64;
+
+/// Draws of a run that has no reason to take another number.
+pub const RESAMPLES: usize = 10_000;
+
+/// The means of every column in every resample.
+#[derive(Debug, Clone)]
+pub struct Resampled {
+    /// Column by column, one mean a resample.
+    means: Vec<Vec<f64>>,
+}
+
+/// A share of the resampled means in the middle.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Interval {
+    /// 2.5 % are below.
+    pub low: f64,
+    /// 2.5 % are above.
+    pub high: f64,
+}
+
+impl Resampled {
+    /// Resamples the rows of `columns`, which all have the same length. The same seed draws the same
+    /// rows. Without rows every mean is 0.
+    pub fn new(columns: &[Vec<f64>], resamples: usize, seed: u64) -> Resampled {
+        let rows = columns.iter().map(Vec::len).min().unwrap_or(0);
+        // Row by row, so that a drawn row is read in one go.
+        let table: Vec<f64> =
+            (0..rows).flat_map(|row| columns.iter().map(move |column| column[row])).collect();
+        let width = columns.len();
+        let mut random = SplitMix64::new(seed);
+        let mut means = vec![Vec::with_capacity(resamples); width];
+        let mut sums = vec![0.0; width];
+        for _ in 0..resamples {
+            sums.fill(0.0);
+            for _ in 0..rows {
+                // Lemire's multiply-shift; its bias at n rows is n in 2^64.
+                let row = ((u128::from(random.next()) * rows as u128) >> 64) as usize;
+                for (sum, value) in sums.iter_mut().zip(&table[row * width..(row + 1) * width]) {
+                    *sum += value;
+                }
+            }
+            for (means, sum) in means.iter_mut().zip(&sums) {
+                means.push(if rows == 0 { 0.0 } else { sum / rows as f64 });
+            }
+        }
+        Resampled { means }
+    }
+
+    /// The 95 % interval of a column's mean.
+    pub fn interval(&self, column: usize) -> Interval {
+        percentiles(self.means[column].clone())
+    }
+
+    /// The 95 % interval of the difference of two columns' means, and the share of resamples in which
+    /// it is below zero.
+    pub fn difference(&self, a: usize, b: usize) -> (Interval, f64) {
+        let differences: Vec<f64> =
+            self.means[a].iter().zip(&self.means[b]).map(|(a, b)| a - b).collect();
+        let below = differences.iter().filter(|d| **d < 0.0).count();
+        let share = below as f64 / differences.len().max(1) as f64;
+        (percentiles(differences), share)
+    }
+}
+
+/// 2.5 and 97.5 %, linearly between the nearest values, as NumPy does it.
+fn percentiles(mut values: Vec<f64>) -> Interval {
+    values.sort_unstable_by(f64::total_cmp);
+    let at = |share: f64| {
+        let place = share * values.len().saturating_sub(1) as f64;
+        let (below, part) = (place.floor() as usize, place.fract());
+        let low = values.get(below).copied().unwrap_or(0.0);
+        let high = values.get(below + 1).copied().unwrap_or(low);
+        low + (high - low) * part
+    };
+    Interval { low: at(0.025), high: at(0.975) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn percentiles_are_numpys() {
+        // numpy.percentile([3, 1, 2, 10], [2.5, 97.5])
+        let Interval { low, high } = percentiles(vec![3.0, 1.0, 2.0, 10.0]);
+        assert!((low - 1.075).abs() < 1e-12 && (high - 9.475).abs() < 1e-12, "{low} {high}");
+    }
+}
