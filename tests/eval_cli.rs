@@ -21,11 +21,31 @@ const TRAIN: &[[&str; 2]] = &[
 
 /// Findings, impression, output, whether abnormal.
 const PAIRS: &[(&str, &str, &str, bool)] = &[
-    ("The heart is normal in size. The lungs are clear.", "No acute disease.", "No acute disease.", false),
-    ("The heart is enlarged. There is some congestion.", "Cardiomegaly, congestion.", "Cardiomegaly.", true),
+    (
+        "The heart is normal in size. The lungs are clear.",
+        "No acute disease.",
+        "No acute disease.",
+        false,
+    ),
+    (
+        "The heart is enlarged. There is some congestion.",
+        "Cardiomegaly, congestion.",
+        "Cardiomegaly.",
+        true,
+    ),
     ("Small right effusion. Right basilar opacity.", "Right pneumonia suspected.", "", true),
-    ("Zweihundertelf wirre Worte, never seen.", "Stable exam.", "Stable exam. Same old. Same old. Stable exam.", false),
-    ("The lungs are clear and the heart size is normal today.", "No acute disease.", "### Response: no", false),
+    (
+        "Zweihundertelf wirre Worte, never seen.",
+        "Stable exam.",
+        "Stable exam. Same old. Same old. Stable exam.",
+        false,
+    ),
+    (
+        "The lungs are clear and the heart size is normal today.",
+        "No acute disease.",
+        "### Response: no",
+        false,
+    ),
     ("There is a tube.", "Tube in place.", "There is a tube.", true),
 ];
 
@@ -36,9 +56,10 @@ struct Files {
 impl Files {
     fn new() -> Files {
         let files = Files { dir: tempfile::tempdir().unwrap() };
-        let train = TRAIN.iter().enumerate().map(
-            |(n, [f, i])| json!({ "id": format!("t{n}"), "findings": f, "impression": i }),
-        );
+        let train = TRAIN
+            .iter()
+            .enumerate()
+            .map(|(n, [f, i])| json!({ "id": format!("t{n}"), "findings": f, "impression": i }));
         files.lines("train.jsonl", train);
         let pairs = PAIRS.iter().enumerate().map(|(n, (f, i, _, a))| {
             json!({ "id": format!("p{n}"), "findings": f, "impression": i, "abnormal": a })
@@ -67,9 +88,18 @@ impl Files {
         let pairs = self.str("pairs.jsonl");
         let args: Vec<String> = args
             .iter()
-            .map(|arg| if arg.contains(".json") || *arg == "page" { self.str(arg) } else { (*arg).to_owned() })
+            .map(|arg| {
+                if arg.contains(".json") || *arg == "page" {
+                    self.str(arg)
+                } else {
+                    (*arg).to_owned()
+                }
+            })
             .collect();
-        let mut all = vec!["eval", "--json", "--resamples", "200"];
+        let mut all = vec!["eval", "--json"];
+        if !args.iter().any(|arg| arg == "--resamples") {
+            all.extend(["--resamples", "200"]);
+        }
         if !args.iter().any(|arg| arg == "--pairs") {
             all.extend(["--pairs", &pairs]);
         }
@@ -109,8 +139,14 @@ fn close(value: &Value, expected: f64) {
 fn given_outputs_stand_beside_the_baselines() {
     let files = Files::new();
     let json = good(files.eval(&[
-        "--outputs", "outputs.jsonl", "--train", "train.jsonl", "--per-item", "items.jsonl",
-        "--report", "page",
+        "--outputs",
+        "outputs.jsonl",
+        "--train",
+        "train.jsonl",
+        "--per-item",
+        "items.jsonl",
+        "--report",
+        "page",
     ]));
     let names: Vec<&str> =
         json["systems"].as_array().unwrap().iter().map(|s| s["name"].as_str().unwrap()).collect();
@@ -120,7 +156,8 @@ fn given_outputs_stand_beside_the_baselines() {
     // By hand: 1, 2/3, 0, 2·(2/8)/(2/8 + 1), 2·(1/2·1/3)/(5/6), 2·(1/4·1/3)/(7/12).
     close(&all["rouge1"]["f1"], (1.0 + 2.0 / 3.0 + 0.0 + 0.4 + 0.4 + 2.0 / 7.0) / 6.0);
     assert_eq!(all["count"], 6);
-    let (low, high) = (all["rouge1"]["low"].as_f64().unwrap(), all["rouge1"]["high"].as_f64().unwrap());
+    let (low, high) =
+        (all["rouge1"]["low"].as_f64().unwrap(), all["rouge1"]["high"].as_f64().unwrap());
     assert!(low < 0.45 && 0.47 < high && high <= 1.0, "{low} {high}");
     for (name, count) in [("unseen", 5), ("seen", 1), ("abnormal", 3), ("normal", 3)] {
         assert_eq!(subset(own, name)["count"], count, "{name}");
@@ -159,7 +196,10 @@ fn given_outputs_stand_beside_the_baselines() {
     good(files.eval(&args));
     let page = files.read("page/report.html");
     assert!(page.contains("wirre") && page.contains("### Response: no"));
-    assert!(!page.contains("http://") || page.matches("http://").count() == page.matches("www.w3.org").count());
+    assert!(
+        !page.contains("http://")
+            || page.matches("http://").count() == page.matches("www.w3.org").count()
+    );
 }
 
 #[test]
@@ -184,9 +224,8 @@ fn what_cannot_be_told_is_said() {
 #[test]
 fn systems_are_compared_pair_by_pair() {
     let files = Files::new();
-    let same = ["--outputs", "outputs.jsonl", "--compare", "b=FILE"].map(|arg| {
-        arg.replace("FILE", &files.str("outputs.jsonl"))
-    });
+    let same = ["--outputs", "outputs.jsonl", "--compare", "b=FILE"]
+        .map(|arg| arg.replace("FILE", &files.str("outputs.jsonl")));
     let mut args: Vec<&str> = same.iter().map(String::as_str).collect();
     args[3] = &same[3];
     let pairs = files.str("pairs.jsonl");
@@ -206,7 +245,8 @@ fn shards_are_joined_and_nothing_may_be_missing() {
     files.lines("a.jsonl", outputs([1, 3, 5]));
     files.lines("b.jsonl", outputs([4, 2, 0]));
     let whole = good(files.eval(&["--outputs", "outputs.jsonl", "--name", "x"]));
-    let args = ["--outputs", "b.jsonl", "--outputs", "a.jsonl", "--name", "x", "--save", "all.jsonl"];
+    let args =
+        ["--outputs", "b.jsonl", "--outputs", "a.jsonl", "--name", "x", "--save", "all.jsonl"];
     assert_eq!(good(files.eval(&args)), whole);
     assert_eq!(files.read("all.jsonl"), files.read("outputs.jsonl"));
 
@@ -246,20 +286,36 @@ fn bad_input_is_refused() {
     let good = r#"{"id":"p0","findings":"secret","impression":"secret"}"#;
     let empty = r#"{"id":"p1","findings":"secret","impression":" . "}"#;
     refused(&pairs("i.jsonl", &format!("{good}\n{empty}\n")), "bad_data", &["line 2", "empty"]);
-    refused(&pairs("d.jsonl", &format!("{good}\n\n{good}\n")), "duplicate_id", &["p0", "line 1", "line 3"]);
+    refused(
+        &pairs("d.jsonl", &format!("{good}\n\n{good}\n")),
+        "duplicate_id",
+        &["p0", "line 1", "line 3"],
+    );
     refused(&pairs("j.jsonl", &format!("{good}\nsecret")), "bad_data", &["line 2", "JSON"]);
-    refused(&pairs("m.jsonl", r#"{"id":"p0","impression":"secret"}"#), "bad_data", &["line 1", "findings"]);
+    refused(
+        &pairs("m.jsonl", r#"{"id":"p0","impression":"secret"}"#),
+        "bad_data",
+        &["line 1", "findings"],
+    );
 
     let outputs = |text: &[u8]| {
         fs::write(files.path("o.jsonl"), text).unwrap();
         files.eval(&["--outputs", "o.jsonl", "--partial"])
     };
     refused(&outputs(b""), "bad_data", &["o.jsonl", "no outputs"]);
-    refused(&outputs(b"\n{\"id\": \"p0\", \"impression\": \"secret"), "bad_data", &["line 2", "JSON"]);
+    refused(
+        &outputs(b"\n{\"id\": \"p0\", \"impression\": \"secret"),
+        "bad_data",
+        &["line 2", "JSON"],
+    );
     refused(&outputs(b"[\"secret\"]"), "bad_data", &["line 1", "object"]);
     refused(&outputs(br#"{"id":"p0","impression":7}"#), "bad_data", &["line 1", "impression"]);
     refused(&outputs(br#"{"impression":"secret"}"#), "bad_data", &["line 1", "id"]);
-    refused(&outputs(br#"{"id":"zz","impression":"secret"}"#), "bad_data", &["line 1", "zz", "not in the pairs"]);
+    refused(
+        &outputs(br#"{"id":"zz","impression":"secret"}"#),
+        "bad_data",
+        &["line 1", "zz", "not in the pairs"],
+    );
     refused(&outputs(b"{\"id\":\"p0\",\"impression\":\"\xff\"}"), "bad_text", &["UTF-8"]);
     let long = format!("{{\"id\":\"{}secret\",\"impression\":\"\"}}", "x".repeat(60));
     refused(&outputs(long.as_bytes()), "bad_data", &["line 1", "xxx…"]);
@@ -269,7 +325,7 @@ fn bad_input_is_refused() {
     refused(&files.eval(&[&own[..], &["--resamples", "0"]].concat()), "bad_option", &["resamples"]);
     let model = files.eval(&[&own[..], &["--model", "m.json"]].concat());
     refused(&model, "bad_option", &["model", "outputs"]);
-    for shard in ["4/4", "1", "a/b", "0/0", "-1/2"] {
+    for shard in ["4/4", "1", "a/b", "0/0", "0/-2"] {
         let ran = files.eval(&["--shard", shard]);
         assert!(ran.code == 2 && ran.stderr.contains("I/N"), "{ran:?}");
     }
@@ -303,7 +359,8 @@ fn generation_in_shards_gives_the_same_and_goes_on_where_it_stopped() {
         assert_eq!((&said["shard"], &said["count"]), (&json!(shard), &json!(3)));
         assert_eq!(ids(&files.read(&save)), expected);
     }
-    let args = ["--outputs", "s0.jsonl", "--outputs", "s1.jsonl", "--save", "j.jsonl", "--name", "x"];
+    let args =
+        ["--outputs", "s0.jsonl", "--outputs", "s1.jsonl", "--save", "j.jsonl", "--name", "x"];
     assert_eq!(good(files.eval(&args))["systems"], whole["systems"]);
     assert_eq!(files.read("j.jsonl"), text);
     assert!(files.path("j.jsonl.run.json").exists());
@@ -357,7 +414,10 @@ fn a_report_that_cannot_be_asked_counts_as_empty_and_the_base_stands_beside() {
     assert_eq!(system(&json, "base")["degenerate"]["empty"].as_u64().map(|n| n >= 1), Some(true));
     let made = fs::read_dir(files.dir.path()).unwrap().map(|entry| entry.unwrap().path());
     let made: Vec<PathBuf> = made
-        .filter(|path| path.extension().is_some_and(|e| e == "jsonl") && name(path).starts_with("long.outputs-"))
+        .filter(|path| {
+            path.extension().is_some_and(|e| e == "jsonl")
+                && name(path).starts_with("long.outputs-")
+        })
         .collect();
     // The base is the same model here, so both runs are one.
     assert_eq!(made.len(), 1, "{made:?}");

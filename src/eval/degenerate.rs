@@ -12,7 +12,7 @@ use crate::prompt::INSTRUCTION;
 pub struct Degenerate {
     /// Nothing, or no letter and digit.
     pub empty: usize,
-    /// A sentence of at least three words twice, or words repeated again and again ([`loops`]).
+    /// A sentence of at least two words twice, or words repeated again and again ([`loops`]).
     pub loops: usize,
     /// Parts of the prompt's template or its instruction.
     pub prompt_echoes: usize,
@@ -43,12 +43,13 @@ const LONGEST: usize = 16;
 const TIMES: usize = 3;
 const COVERED: usize = 6;
 
-/// Whether a text goes in circles. `tokens` are its words.
+/// Whether a text goes in circles. `tokens` are its words. (Of OpenI's 2,692 training and validation
+/// impressions three do, each with a sentence that was dictated twice.)
 pub fn loops(text: &str, tokens: &[String]) -> bool {
     let mut seen = HashSet::new();
     let repeated = text.split(['.', '!', '?', ';', '\n']).any(|sentence| {
         let sentence = words(sentence);
-        sentence.len() >= 3 && !seen.insert(sentence)
+        sentence.len() >= 2 && !seen.insert(sentence)
     });
     repeated
         || (1..=LONGEST.min(tokens.len() / TIMES)).any(|n| {
@@ -101,6 +102,9 @@ mod tests {
         assert_eq!(of("", "left base left base left base"), [0, 1, 0, 0]);
         assert_eq!(of("", "left base left base, right base"), [0, 0, 0, 0]);
         assert_eq!(of("", "Clear.\n\n### Instruction: more"), [0, 0, 1, 0]);
-        assert_eq!(of("", "Derive the impression from findings in the radiology report"), [0, 0, 1, 0]);
+        assert_eq!(
+            of("", "Derive the impression from findings in the radiology report"),
+            [0, 0, 1, 0]
+        );
     }
 }

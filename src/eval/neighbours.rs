@@ -52,7 +52,9 @@ impl Index {
         vector
     }
 
-    /// The `count` nearest texts as (position, cosine), the nearest first, equal ones in their order.
+    /// The `count` nearest texts as (position, cosine), the nearest first, and all that are as near as
+    /// the last of them: standard texts stand many times in a training set, and which of these come first
+    /// in its file must not matter.
     pub fn nearest(&self, text: &str, count: usize) -> Vec<(usize, f64)> {
         let mut cosines = vec![0.0; self.texts];
         for (term, weight) in self.vector(&counts(text)) {
@@ -61,10 +63,13 @@ impl Index {
             }
         }
         let mut nearest: Vec<(usize, f64)> = cosines.into_iter().enumerate().collect();
-        // Rounded, so that texts with the same words keep their order whatever the sums' last bits.
-        let rounded = |cosine: f64| (cosine * 1e12).round();
+        // Rounded: the same words in another order have sums with other last bits.
+        let rounded = |cosine: f64| (cosine * 1e10).round();
         nearest.sort_by(|a, b| rounded(b.1).total_cmp(&rounded(a.1)).then(a.0.cmp(&b.0)));
-        nearest.truncate(count);
+        if let Some(last) = count.checked_sub(1).and_then(|last| nearest.get(last)) {
+            let last = rounded(last.1);
+            nearest.retain(|(_, cosine)| rounded(*cosine) >= last);
+        }
         nearest
     }
 }

@@ -180,7 +180,11 @@ fn say_shard(done: &generate::Done, shard: Shard, json: bool) -> Result<ExitCode
             "resumed": done.resumed,
         }))?;
     } else {
-        output::line(&format!("shard {shard}: {} outputs in {}", done.outputs, done.path.display()))?;
+        output::line(&format!(
+            "shard {shard}: {} outputs in {}",
+            done.outputs,
+            done.path.display()
+        ))?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -279,11 +283,8 @@ fn score(
     given: Vec<(String, Vec<Option<Output>>)>,
     mut notes: Vec<String>,
 ) -> Result<Evaluation> {
-    let options = Options {
-        stemmer: !args.no_stemmer,
-        resamples: args.resamples,
-        seed: args.bootstrap_seed,
-    };
+    let options =
+        Options { stemmer: !args.no_stemmer, resamples: args.resamples, seed: args.bootstrap_seed };
     let mut systems: Vec<System> = given
         .into_iter()
         .map(|(name, outputs)| System {
@@ -311,7 +312,8 @@ fn score(
         let bar = output::steps_bar("nearest neighbours", reports.len() as u64);
         let findings = reports.iter().map(|report| report.findings.as_str());
         // Stems, whatever the scores are of: the baseline is to be the same one.
-        let outputs = baselines::retrieval(train, findings, &mut Rouge::new(true), &mut || bar.inc(1));
+        let outputs =
+            baselines::retrieval(train, findings, &mut Rouge::new(true), &mut || bar.inc(1));
         bar.finish_and_clear();
         systems.push(System {
             name: "retrieval".to_owned(),

@@ -53,7 +53,12 @@ pub fn html(evaluation: &Evaluation, title: &str, texts: &[Text]) -> String {
     }
     page.push_str("</ul>\n");
     let first = evaluation.systems.first().map(|first| escape(&first.name)).unwrap_or_default();
-    section(&mut page, "Every system on every subset", "Points are means, lines 95 % intervals.", &plots::intervals(evaluation));
+    section(
+        &mut page,
+        "Every system on every subset",
+        "Points are means, lines 95 % intervals.",
+        &plots::intervals(evaluation),
+    );
     section(
         &mut page,
         "How long the impressions are",
@@ -63,7 +68,9 @@ pub fn html(evaluation: &Evaluation, title: &str, texts: &[Text]) -> String {
     section(
         &mut page,
         "Score by length of the findings",
-        &format!("Small dots: the reports of {first}. Lines: means of eight equally full groups of reports."),
+        &format!(
+            "Small dots: the reports of {first}. Lines: means of eight equally full groups of reports."
+        ),
         &format!("{}", plots::by_length(evaluation)),
     );
     page.push_str("<h2>Figures</h2>\n");

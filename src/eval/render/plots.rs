@@ -12,8 +12,8 @@ const ROUGE_L: usize = 2;
 /// Means and intervals: a row a system, grouped by subset, a panel a metric.
 pub(super) fn intervals(evaluation: &Evaluation) -> String {
     const LABELS: f64 = 150.0;
-    const PANEL: f64 = 240.0;
-    const GAP: f64 = 26.0;
+    const PANEL: f64 = 230.0;
+    const GAP: f64 = 38.0;
     const ROW: f64 = 17.0;
     const HEAD: f64 = 26.0;
     const TOP: f64 = 34.0;
@@ -78,7 +78,7 @@ const WIDTH: f64 = 760.0;
 const HEIGHT: f64 = 300.0;
 const LEFT: f64 = 56.0;
 const RIGHT: f64 = 16.0;
-const TOP: f64 = 14.0;
+const TOP: f64 = 26.0;
 const BOTTOM: f64 = 46.0;
 
 impl Axes {
@@ -99,8 +99,8 @@ impl Axes {
             svg.text("tick", (x, bottom + 17.0), Anchor::Middle, &format!("{tick:.0}"));
         }
         svg.line("rule", axes.at(0.0, 0.0), axes.at(axes.x_end, 0.0));
-        svg.text("tick", (LEFT, HEIGHT - 6.0), Anchor::Start, &format!("{x_name} →"));
-        svg.text("tick", (WIDTH - RIGHT, HEIGHT - 6.0), Anchor::End, &format!("↑ {y_name}"));
+        svg.text("tick", (WIDTH - RIGHT, HEIGHT - 6.0), Anchor::End, &format!("{x_name} →"));
+        svg.text("tick", (LEFT, TOP - 12.0), Anchor::Start, &format!("↑ {y_name}"));
         axes
     }
 
@@ -127,11 +127,11 @@ pub(super) fn lengths(evaluation: &Evaluation) -> String {
     let most = references.iter().chain(&outputs).copied().max().unwrap_or(1);
     let mut svg = Svg::new(WIDTH, HEIGHT);
     let end = (bins * step) as f64;
-    let axes =
-        Axes::new(&mut svg, (end, "words of the impression"), (most as f64, "reports"));
+    let axes = Axes::new(&mut svg, (end, "words of the impression"), (most as f64, "reports"));
     for (at, (reference, output)) in references.iter().zip(&outputs).enumerate() {
         let (from, to) = (at * step, (at + 1) * step);
-        let words = if step == 1 { format!("{from} words") } else { format!("{from}–{} words", to - 1) };
+        let words =
+            if step == 1 { format!("{from} words") } else { format!("{from}–{} words", to - 1) };
         let (x0, bottom) = axes.at(from as f64, 0.0);
         let (x1, _) = axes.at(to as f64, 0.0);
         let half = (x1 - x0 - 2.0) / 2.0;
@@ -160,7 +160,7 @@ pub(super) fn by_length(evaluation: &Evaluation) -> String {
     let axes = Axes::new(&mut svg, (longest as f64, "words of the findings"), (1.0, "ROUGE-L F1"));
     if let Some(first) = evaluation.systems.first() {
         for (length, scores) in lengths.iter().zip(&first.scores) {
-            svg.mark(0, axes.at(*length as f64, scores.f1()[ROUGE_L]), 1.8, "");
+            svg.dot(0, axes.at(*length as f64, scores.f1()[ROUGE_L]));
         }
     }
     let mut order: Vec<usize> = (0..lengths.len()).collect();
@@ -170,8 +170,9 @@ pub(super) fn by_length(evaluation: &Evaluation) -> String {
         let means: Vec<(f64, f64)> = order
             .chunks(size)
             .map(|rows| {
-                let mean =
-                    |of: &dyn Fn(usize) -> f64| rows.iter().map(|r| of(*r)).sum::<f64>() / rows.len() as f64;
+                let mean = |of: &dyn Fn(usize) -> f64| {
+                    rows.iter().map(|r| of(*r)).sum::<f64>() / rows.len() as f64
+                };
                 let length = mean(&|row| lengths[row] as f64);
                 axes.at(length, mean(&|row| system.scores[row].f1()[ROUGE_L]))
             })

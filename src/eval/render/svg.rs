@@ -81,12 +81,16 @@ impl Svg {
             format!("<title>{}</title>", escape(title))
         };
         let path = |points: &[(f64, f64)]| {
-            let points: Vec<String> =
-                points.iter().map(|(dx, dy)| format!("{:.1} {:.1}", x + dx * r, y + dy * r)).collect();
+            let points: Vec<String> = points
+                .iter()
+                .map(|(dx, dy)| format!("{:.1} {:.1}", x + dx * r, y + dy * r))
+                .collect();
             format!("<path class=\"{class}\" d=\"M{}Z\">{title}</path>", points.join("L"))
         };
         let shape = match index % SYSTEMS {
-            0 => format!("<circle class=\"{class}\" cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"{r:.1}\">{title}</circle>"),
+            0 => format!(
+                "<circle class=\"{class}\" cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"{r:.1}\">{title}</circle>"
+            ),
             1 => path(&[(-0.9, -0.9), (0.9, -0.9), (0.9, 0.9), (-0.9, 0.9)]),
             2 => path(&[(0.0, -1.2), (1.1, 0.8), (-1.1, 0.8)]),
             3 => path(&[(0.0, -1.3), (1.3, 0.0), (0.0, 1.3), (-1.3, 0.0)]),
@@ -94,6 +98,15 @@ impl Svg {
             _ => path(&[(-1.3, -0.5), (1.3, -0.5), (1.3, 0.5), (-1.3, 0.5)]),
         };
         self.body.push_str(&shape);
+    }
+
+    /// One of many: small, round and faint.
+    pub(super) fn dot(&mut self, index: usize, (x, y): (f64, f64)) {
+        let index = index % SYSTEMS;
+        let _ = write!(
+            self.body,
+            "<circle class=\"mark dot s{index}\" cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"2.2\"/>"
+        );
     }
 
     /// The whole element. `title` and `about` are what a screen reader says.

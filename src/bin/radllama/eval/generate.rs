@@ -64,19 +64,15 @@ pub(super) fn generate(job: &Job<'_>) -> Result<Done> {
         .map(|(_, report)| report)
         .collect();
     let resumed = done.iter().filter(|done| **done).count();
-    let result =
-        Done { path, name: files.name(), outputs: resumed + todo.len(), resumed };
+    let result = Done { path, name: files.name(), outputs: resumed + todo.len(), resumed };
     if todo.is_empty() {
         return Ok(result);
     }
     let mut session = Session::open(&files, job.model)?;
     let bar = output::slow_bar("writing", todo.len() as u64);
     for report in todo {
-        let request = PromptRequest {
-            findings: &report.findings,
-            instruction: job.instruction,
-            prior: None,
-        };
+        let request =
+            PromptRequest { findings: &report.findings, instruction: job.instruction, prior: None };
         let line = match session.generate(&Prompt::Report(request), &options, false) {
             Ok(generation) => json!({
                 "id": report.id,
@@ -86,7 +82,8 @@ pub(super) fn generate(job: &Job<'_>) -> Result<Done> {
             }),
             // What cannot be asked has no answer, and counts as an empty one.
             Err(
-                error @ (Error::PromptTooLong { .. } | Error::BadText { .. } | Error::EmptyFindings),
+                error
+                @ (Error::PromptTooLong { .. } | Error::BadText { .. } | Error::EmptyFindings),
             ) => json!({ "id": report.id, "impression": "", "error": error.code() }),
             Err(error) => return Err(error),
         };
@@ -101,10 +98,7 @@ pub(super) fn generate(job: &Job<'_>) -> Result<Done> {
 
 /// What the outputs depend on.
 fn settings(job: &Job<'_>, files: &ModelFiles) -> Result<Value> {
-    let hashes = files
-        .files()
-        .map(|(path, _)| hash(path))
-        .collect::<Result<Vec<_>>>()?;
+    let hashes = files.files().map(|(path, _)| hash(path)).collect::<Result<Vec<_>>>()?;
     let template = files.template(&files.tokenizer()?)?;
     Ok(json!({
         "radllama": env!("CARGO_PKG_VERSION"),
@@ -161,7 +155,8 @@ fn read_side(path: &Path) -> Result<Option<Value>> {
             Ok(value) if value.is_object() => Ok(Some(value)),
             _ => Err(Error::BadData {
                 place: side.display().to_string(),
-                what: "is not what radllama writes there; generate into another file (--save)".into(),
+                what: "is not what radllama writes there; generate into another file (--save)"
+                    .into(),
             }),
         },
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),

@@ -36,7 +36,8 @@ pub(super) fn read_reports(path: &Path) -> Result<Vec<Report>> {
         reports.push(report(pair));
     }
     if reports.is_empty() {
-        let what = "holds no pairs; one object {\"id\", \"findings\", \"impression\"} a line is expected";
+        let what =
+            "holds no pairs; one object {\"id\", \"findings\", \"impression\"} a line is expected";
         return Err(Error::BadData { place: path.display().to_string(), what: what.to_owned() });
     }
     Ok(reports)
