@@ -1,139 +1,15 @@
-//! `radllama eval` on pairs written for this test: scores, reports, runs in shards, and what it refuses.
+//! `radllama eval` of given outputs: scores, reports, shards, and what it refuses.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 mod common;
+#[path = "common/eval.rs"]
+mod fixture;
 
 use std::fs;
-use std::path::{Path, PathBuf};
 
-use common::{Ran, Tiny, ok, run};
-use radllama::gguf::TensorType;
+use common::{ok, run};
+use fixture::{Files, PAIRS, close, good, outputs, refused, subset, system};
 use serde_json::{Value, json};
-use tempfile::TempDir;
-
-const TRAIN: &[[&str; 2]] = &[
-    ["The heart is normal in size. The lungs are clear.", "No acute disease."],
-    ["Heart size normal. Lungs clear.", "No acute disease."],
-    ["The heart is enlarged. Vascular congestion.", "Cardiomegaly with congestion."],
-    ["The heart is enlarged. There is congestion.", "Cardiomegaly and vascular congestion."],
-    ["Right basilar opacity and small effusion.", "Right basilar pneumonia."],
-];
-
-/// Findings, impression, output, whether abnormal.
-const PAIRS: &[(&str, &str, &str, bool)] = &[
-    (
-        "The heart is normal in size. The lungs are clear.",
-        "No acute disease.",
-        "No acute disease.",
-        false,
-    ),
-    (
-        "The heart is enlarged. There is some congestion.",
-        "Cardiomegaly, congestion.",
-        "Cardiomegaly.",
-        true,
-    ),
-    ("Small right effusion. Right basilar opacity.", "Right pneumonia suspected.", "", true),
-    (
-        "Zweihundertelf wirre Worte, never seen.",
-        "Stable exam.",
-        "Stable exam. Same old. Same old. Stable exam.",
-        false,
-    ),
-    (
-        "The lungs are clear and the heart size is normal today.",
-        "No acute disease.",
-        "### Response: no",
-        false,
-    ),
-    ("There is a tube.", "Tube in place.", "There is a tube.", true),
-];
-
-struct Files {
-    dir: TempDir,
-}
-
-impl Files {
-    fn new() -> Files {
-        let files = Files { dir: tempfile::tempdir().unwrap() };
-        let train = TRAIN
-            .iter()
-            .enumerate()
-            .map(|(n, [f, i])| json!({ "id": format!("t{n}"), "findings": f, "impression": i }));
-        files.lines("train.jsonl", train);
-        let pairs = PAIRS.iter().enumerate().map(|(n, (f, i, _, a))| {
-            json!({ "id": format!("p{n}"), "findings": f, "impression": i, "abnormal": a })
-        });
-        files.lines("pairs.jsonl", pairs);
-        files.lines("outputs.jsonl", outputs(0..PAIRS.len()));
-        files
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.dir.path().join(name)
-    }
-
-    fn str(&self, name: &str) -> String {
-        self.path(name).display().to_string()
-    }
-
-    fn lines(&self, name: &str, values: impl IntoIterator<Item = Value>) {
-        let lines: Vec<String> = values.into_iter().map(|value| format!("{value}\n")).collect();
-        fs::write(self.path(name), lines.concat()).unwrap();
-    }
-
-    /// `radllama eval --pairs pairs.jsonl --json` with few resamples; words that are files here are
-    /// given with their folder.
-    fn eval(&self, args: &[&str]) -> Ran {
-        let pairs = self.str("pairs.jsonl");
-        let args: Vec<String> = args
-            .iter()
-            .map(|arg| {
-                if arg.contains(".json") || *arg == "page" {
-                    self.str(arg)
-                } else {
-                    (*arg).to_owned()
-                }
-            })
-            .collect();
-        let mut all = vec!["eval", "--json"];
-        if !args.iter().any(|arg| arg == "--resamples") {
-            all.extend(["--resamples", "200"]);
-        }
-        if !args.iter().any(|arg| arg == "--pairs") {
-            all.extend(["--pairs", &pairs]);
-        }
-        all.extend(args.iter().map(String::as_str));
-        run(&all)
-    }
-
-    fn read(&self, name: &str) -> String {
-        fs::read_to_string(self.path(name)).unwrap()
-    }
-}
-
-fn outputs(rows: impl IntoIterator<Item = usize>) -> Vec<Value> {
-    rows.into_iter()
-        .map(|n| json!({ "id": format!("p{n}"), "impression": PAIRS[n].2, "tokens": [1, 2] }))
-        .collect()
-}
-
-fn good(ran: Ran) -> Value {
-    assert_eq!(ran.code, 0, "{ran:?}");
-    ran.json()
-}
-
-fn system<'v>(json: &'v Value, name: &str) -> &'v Value {
-    json["systems"].as_array().unwrap().iter().find(|system| system["name"] == name).unwrap()
-}
-
-fn subset<'v>(system: &'v Value, name: &str) -> &'v Value {
-    system["subsets"].as_array().unwrap().iter().find(|subset| subset["name"] == name).unwrap()
-}
-
-fn close(value: &Value, expected: f64) {
-    assert!((value.as_f64().unwrap() - expected).abs() < 1e-9, "{value}, not {expected}");
-}
 
 #[test]
 fn given_outputs_stand_beside_the_baselines() {
@@ -258,20 +134,6 @@ fn shards_are_joined_and_nothing_may_be_missing() {
     refused(&twice, "duplicate_id", &["p1", "line 1"]);
 }
 
-/// Checks that a run failed with this error, without report text in it.
-fn refused(ran: &Ran, code: &str, words: &[&str]) {
-    assert_eq!(ran.code, 1, "{ran:?}");
-    let error = &ran.json()["error"];
-    assert_eq!(error["code"], code, "{ran:?}");
-    let message = error["message"].as_str().unwrap();
-    for word in words {
-        assert!(message.contains(word), "{word:?} is not in {message:?}");
-    }
-    for word in ["enlarged", "Cardiomegaly", "secret", "panicked"] {
-        assert!(!ran.stderr.contains(word) && !ran.stdout.contains(word), "{ran:?}");
-    }
-}
-
 #[test]
 fn bad_input_is_refused() {
     let files = Files::new();
@@ -329,101 +191,4 @@ fn bad_input_is_refused() {
         let ran = files.eval(&["--shard", shard]);
         assert!(ran.code == 2 && ran.stderr.contains("I/N"), "{ran:?}");
     }
-}
-
-fn model(files: &Files, name: &str, ty: TensorType) -> String {
-    Tiny::new(ty).save(files.dir.path(), name).display().to_string()
-}
-
-fn generate(files: &Files, model: &str, args: &[&str]) -> Ran {
-    let own = ["--model", model, "--backend", "cpu", "--max-new-tokens", "3"];
-    files.eval(&[&own[..], args].concat())
-}
-
-fn ids(text: &str) -> Vec<String> {
-    text.lines()
-        .map(|line| serde_json::from_str::<Value>(line).unwrap()["id"].as_str().unwrap().to_owned())
-        .collect()
-}
-
-#[test]
-fn generation_in_shards_gives_the_same_and_goes_on_where_it_stopped() {
-    let files = Files::new();
-    let model = &model(&files, "m", TensorType::Q4_1);
-    let whole = good(generate(&files, model, &["--save", "whole.jsonl", "--name", "x"]));
-    let text = files.read("whole.jsonl");
-    assert_eq!(ids(&text), ["p0", "p1", "p2", "p3", "p4", "p5"]);
-    for (index, expected) in [(0, ["p0", "p2", "p4"]), (1, ["p1", "p3", "p5"])] {
-        let (shard, save) = (format!("{index}/2"), format!("s{index}.jsonl"));
-        let said = good(generate(&files, model, &["--shard", &shard, "--save", &save]));
-        assert_eq!((&said["shard"], &said["count"]), (&json!(shard), &json!(3)));
-        assert_eq!(ids(&files.read(&save)), expected);
-    }
-    let args =
-        ["--outputs", "s0.jsonl", "--outputs", "s1.jsonl", "--save", "j.jsonl", "--name", "x"];
-    assert_eq!(good(files.eval(&args))["systems"], whole["systems"]);
-    assert_eq!(files.read("j.jsonl"), text);
-    assert!(files.path("j.jsonl.run.json").exists());
-
-    // Killed within the third line: two are kept, as they are, and the third is written again.
-    let cut: usize = text.lines().take(2).map(|line| line.len() + 1).sum();
-    fs::write(files.path("whole.jsonl"), &text.as_bytes()[..cut + 9]).unwrap();
-    let again = good(generate(&files, model, &["--save", "whole.jsonl", "--name", "x"]));
-    assert_eq!(files.read("whole.jsonl"), text);
-    assert_eq!(again, whole);
-    // Whole already: what is there is scored, nothing is added. (It would show if it were.)
-    let marked = text.replacen("\"impression\":\"", "\"impression\":\"marked ", 1);
-    fs::write(files.path("whole.jsonl"), &marked).unwrap();
-    good(generate(&files, model, &["--save", "whole.jsonl"]));
-    assert_eq!(files.read("whole.jsonl"), marked);
-}
-
-#[test]
-fn another_run_is_not_mixed_in() {
-    let files = Files::new();
-    let (one, other) = (model(&files, "m", TensorType::Q4_1), model(&files, "n", TensorType::Q8_0));
-    good(generate(&files, &one, &["--shard", "0/2", "--save", "o.jsonl"]));
-    let refuse = |model: &str, args: &[&str], words: &[&str]| {
-        let before = files.read("o.jsonl");
-        let ran = generate(&files, model, &[args, &["--save", "o.jsonl"]].concat());
-        refused(&ran, "bad_data", &[&["o.jsonl", "--save"], words].concat());
-        assert_eq!(files.read("o.jsonl"), before);
-    };
-    refuse(&other, &["--shard", "0/2"], &["model_sha256"]);
-    refuse(&one, &["--shard", "0/2", "--temperature", "0.5"], &["options"]);
-    refuse(&one, &["--shard", "0/2", "--instruction", "Sum up"], &["instruction"]);
-    refuse(&one, &["--shard", "1/2"], &["shard"]);
-    fs::rename(files.path("o.jsonl.run.json"), files.path("kept")).unwrap();
-    refuse(&one, &["--shard", "0/2"], &["run.json"]);
-    fs::rename(files.path("kept"), files.path("o.jsonl.run.json")).unwrap();
-    // Nor are shards of two models joined.
-    good(generate(&files, &other, &["--shard", "1/2", "--save", "q.jsonl"]));
-    let joined = files.eval(&["--outputs", "o.jsonl", "--outputs", "q.jsonl"]);
-    refused(&joined, "bad_data", &["q.jsonl", "model_sha256"]);
-}
-
-#[test]
-fn a_report_that_cannot_be_asked_counts_as_empty_and_the_base_stands_beside() {
-    let files = Files::new();
-    let model = &model(&files, "m", TensorType::Q4_1);
-    let long = "word ".repeat(1200);
-    let pairs = [("a", "Clear lungs."), ("b", long.as_str())];
-    let pairs = pairs.map(|(id, f)| json!({ "id": id, "findings": f, "impression": "Normal." }));
-    files.lines("long.jsonl", pairs);
-    let json = good(generate(&files, model, &["--pairs", "long.jsonl", "--base", model]));
-    assert_eq!(system(&json, "base")["degenerate"]["empty"].as_u64().map(|n| n >= 1), Some(true));
-    let made = fs::read_dir(files.dir.path()).unwrap().map(|entry| entry.unwrap().path());
-    let made: Vec<PathBuf> = made
-        .filter(|path| {
-            path.extension().is_some_and(|e| e == "jsonl")
-                && name(path).starts_with("long.outputs-")
-        })
-        .collect();
-    // The base is the same model here, so both runs are one.
-    assert_eq!(made.len(), 1, "{made:?}");
-    assert!(fs::read_to_string(&made[0]).unwrap().contains("prompt_too_long"));
-}
-
-fn name(path: &Path) -> String {
-    path.file_name().unwrap().to_string_lossy().into_owned()
 }

@@ -27,7 +27,8 @@ pub fn most_frequent(train: &[Report]) -> Option<&str> {
 /// For each of `findings` the consensus impression of the [`NEIGHBOURS`] training reports with the
 /// nearest findings ([`Index`]): of their impressions the one most like all of theirs, each as heavy as
 /// its findings' cosine. Likeness is the mean F1 of ROUGE-1, -2 and -L; the alphabet decides between
-/// equals, so that the order of the training file does not matter. (A minimum-Bayes-risk choice: Kumar
+/// equals, so that the order of the training file does not matter. Findings that have no word of any
+/// training report get the most frequent impression. (A minimum-Bayes-risk choice: Kumar
 /// and Byrne, "Minimum Bayes-risk decoding for statistical machine translation", 2004.)
 ///
 /// `progress` hears of each that is done.
@@ -47,6 +48,7 @@ pub fn retrieval<'t>(
     let text_of: Vec<usize> =
         impressions.iter().map(|text| texts.partition_point(|other| *other < &**text)).collect();
     let tokens: Vec<_> = texts.iter().map(|text| rouge.tokens(text)).collect();
+    let usual = most_frequent(train).unwrap_or_default();
     let mut known: HashMap<(usize, usize), f64> = HashMap::new();
     let mut consensus = |findings: &str| {
         let mut weights: BTreeMap<usize, f64> = BTreeMap::new();
@@ -70,7 +72,7 @@ pub fn retrieval<'t>(
             }
         }
         progress();
-        best.1.to_owned()
+        if weights.is_empty() { usual.to_owned() } else { best.1.to_owned() }
     };
     findings.into_iter().map(&mut consensus).collect()
 }

@@ -93,4 +93,24 @@ mod tests {
         let Interval { low, high } = percentiles(vec![3.0, 1.0, 2.0, 10.0]);
         assert!((low - 1.075).abs() < 1e-12 && (high - 9.475).abs() < 1e-12, "{low} {high}");
     }
+    /// Half of the rows are 1: the standard error of their mean is 0.05, so the interval is about
+    /// 0.5 ± 0.098.
+    #[test]
+    fn intervals_are_as_wide_as_they_should_be() {
+        let half: Vec<f64> = (0..100).map(|row| f64::from(row % 2)).collect();
+        let better: Vec<f64> = half.iter().map(|value| value + 0.01).collect();
+        let constant = vec![0.7; 100];
+        let resampled = Resampled::new(&[half, better, constant], 4000, 5);
+        let Interval { low, high } = resampled.interval(0);
+        assert!((low - 0.402).abs() < 0.015 && (high - 0.598).abs() < 0.015, "{low} {high}");
+        let Interval { low, high } = resampled.interval(2);
+        assert!((low - 0.7).abs() < 1e-12 && (high - 0.7).abs() < 1e-12, "{low} {high}");
+        // Paired: whatever rows are drawn, the better is better by 0.01.
+        let (Interval { low, high }, below) = resampled.difference(1, 0);
+        assert!((low - 0.01).abs() < 1e-9 && (high - 0.01).abs() < 1e-9, "{low} {high}");
+        assert_eq!((below, resampled.difference(0, 1).1), (0.0, 1.0));
+        let again = Resampled::new(&[vec![0.0, 1.0]], 10, 5);
+        assert_eq!(again.means, Resampled::new(&[vec![0.0, 1.0]], 10, 5).means);
+        assert_ne!(again.means, Resampled::new(&[vec![0.0, 1.0]], 10, 6).means);
+    }
 }

@@ -71,7 +71,7 @@ pub fn html(evaluation: &Evaluation, title: &str, texts: &[Text]) -> String {
         &format!(
             "Small dots: the reports of {first}. Lines: means of eight equally full groups of reports."
         ),
-        &format!("{}", plots::by_length(evaluation)),
+        &plots::by_length(evaluation),
     );
     page.push_str("<h2>Figures</h2>\n");
     for (at, subset) in evaluation.subsets.iter().enumerate() {
@@ -170,7 +170,7 @@ fn mean(mean: Mean) -> String {
 
 fn gain(gain: Gain) -> String {
     format!(
-        "{:+.3} <span>[{:+.3}, {:+.3}] {:.1} %</span>",
+        "{:+.3} <span>[{:+.3}, {:+.3}]<br>{:.1} % below</span>",
         gain.difference,
         gain.low,
         gain.high,
