@@ -187,7 +187,7 @@ mod tests {
     #[test]
     fn it_ends_when_nothing_can_be_better() {
         let mut search = Search::new(2, 1.0, 9, &[END, 3]);
-        assert!(search.advance(&row(&[(END, 50.0), (3, 40.0), (5, 1.0), (6, 1.0)])) == false);
+        assert!(!search.advance(&row(&[(END, 50.0), (3, 40.0), (5, 1.0), (6, 1.0)])));
         let ends: Vec<_> = search.finish().into_iter().map(|found| found.ids).collect();
         assert_eq!(ends, [[END], [3]]);
     }
