@@ -8,9 +8,10 @@ mod fixture;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use common::{Ran, Tiny};
+use common::{D, LAYERS, Ran, Tiny};
 use fixture::{Files, good, refused, system};
 use radllama::gguf::TensorType;
+use radllama::lora::{Adapter, LoraConfig, Pair, Target};
 use serde_json::{Value, json};
 
 fn model(files: &Files, name: &str, ty: TensorType) -> String {
@@ -93,7 +94,10 @@ fn a_report_that_cannot_be_asked_counts_as_empty_and_the_base_stands_beside() {
     let pairs = pairs.map(|(id, f)| json!({ "id": id, "findings": f, "impression": "Normal." }));
     files.lines("long.jsonl", pairs);
     let json = good(generate(&files, model, &["--pairs", "long.jsonl", "--base", model]));
-    assert_eq!(system(&json, "base")["degenerate"]["empty"].as_u64().map(|n| n >= 1), Some(true));
+    assert_eq!(
+        system(&json, "base zero-shot")["degenerate"]["empty"].as_u64().map(|n| n >= 1),
+        Some(true)
+    );
     let made = fs::read_dir(files.dir.path()).unwrap().map(|entry| entry.unwrap().path());
     let made: Vec<PathBuf> = made
         .filter(|path| {
@@ -108,4 +112,43 @@ fn a_report_that_cannot_be_asked_counts_as_empty_and_the_base_stands_beside() {
 
 fn name(path: &Path) -> String {
     path.file_name().unwrap().to_string_lossy().into_owned()
+}
+
+/// An adapter that changes what every query head asks for.
+fn adapter(files: &Files) -> String {
+    let pattern =
+        |count: u64, size: f32| (0..count).map(|i| size * ((i * 37 % 11) as f32 - 5.0)).collect();
+    let pair = || Pair { rank: 2, scale: 2.0, a: pattern(2 * D, 0.2), b: pattern(D * 2, 0.2) };
+    let pairs = (0..LAYERS as u32).map(|layer| ((layer, Target::Q), pair())).collect();
+    let config = LoraConfig {
+        r: 2,
+        lora_alpha: 4.0,
+        lora_dropout: 0.0,
+        use_rslora: false,
+        target_modules: vec![Target::Q],
+        base_model: "tiny".into(),
+    };
+    let (config, weights) = Adapter { config, base_sha256: None, pairs }.to_peft().unwrap();
+    let folder = files.path("tuned");
+    fs::create_dir(&folder).unwrap();
+    fs::write(folder.join("adapter_config.json"), config).unwrap();
+    fs::write(folder.join("adapter_model.safetensors"), weights).unwrap();
+    folder.display().to_string()
+}
+
+#[test]
+fn an_adapter_stands_beside_its_base() {
+    let files = Files::new();
+    let (model, adapter) = (&model(&files, "m", TensorType::Q4_1), &adapter(&files));
+    let args = ["--adapter", adapter, "--zero-shot", "--save", "o.jsonl"];
+    let json = good(generate(&files, model, &args));
+    let names: Vec<&str> =
+        json["systems"].as_array().unwrap().iter().map(|s| s["name"].as_str().unwrap()).collect();
+    assert_eq!(names[1..], ["base zero-shot", "constant", "copy"]);
+    assert!(names[0].ends_with("+ tuned"), "{names:?}");
+    good(generate(&files, model, &["--save", "b.jsonl"]));
+    assert_eq!(files.read("o.base.jsonl"), files.read("b.jsonl"));
+    assert_ne!(files.read("o.jsonl"), files.read("b.jsonl"));
+    let ran = generate(&files, model, &["--save", "o.jsonl"]);
+    refused(&ran, "bad_data", &["adapter_sha256", "model"]);
 }

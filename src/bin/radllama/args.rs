@@ -58,9 +58,10 @@ impl ModelArgs {
 }
 
 impl ModelArgs {
-    /// The same with another model.
-    pub(crate) fn base(&self, path: &Path) -> ModelArgs {
-        ModelArgs { model: Some(path.to_owned()), ..self.clone() }
+    /// The same without an adapter, of another model if one is given.
+    pub(crate) fn base(&self, model: Option<&Path>) -> ModelArgs {
+        let model = model.map(Path::to_owned).or_else(|| self.model.clone());
+        ModelArgs { model, adapter: None, no_adapter: true, ..self.clone() }
     }
 }
 

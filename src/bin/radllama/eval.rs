@@ -63,8 +63,11 @@ pub(crate) struct Args {
     /// on where it stopped. Usually beside the pairs. With --outputs: write all of them here as one file.
     #[arg(long, value_name = "FILE")]
     save: Option<PathBuf>,
+    /// Also generate without the adapter, zero-shot, to compare with.
+    #[arg(long, conflicts_with_all = ["outputs", "shard"])]
+    zero_shot: bool,
     /// Also generate with this model, as the base that the other was tuned from, to compare with.
-    #[arg(long, value_name = "PATH", conflicts_with = "outputs")]
+    #[arg(long, value_name = "PATH", conflicts_with_all = ["outputs", "zero_shot"])]
     base: Option<PathBuf>,
     /// Another instruction than "Derive the impression from findings in the radiology report".
     #[arg(long, value_name = "TEXT", conflicts_with = "outputs")]
@@ -132,13 +135,13 @@ pub(crate) fn run(args: &Args, json: bool) -> Result<ExitCode> {
         }
         let name = args.name.clone().unwrap_or(done.name);
         given.push((name, read_outputs(&[done.path], &reports, args.partial)?));
-        if let Some(base) = &args.base {
-            let model = args.model.base(base);
+        if args.zero_shot || args.base.is_some() {
+            let model = args.model.base(args.base.as_deref());
             let save = args.save.as_ref().map(|save| save.with_extension("base.jsonl"));
             (job.model, job.save) = (&model, save.as_deref());
             let done = generate::generate(&job)?;
             let outputs = read_outputs(&[done.path], &reports, args.partial)?;
-            given.push(("base".to_owned(), outputs));
+            given.push(("base zero-shot".to_owned(), outputs));
         }
     } else {
         let settings = generate::common_settings(&args.outputs)?;

@@ -9,10 +9,12 @@ use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use radllama::data::atomic::AtomicFile;
+use radllama::engine::GenerateOptions;
 use radllama::eval::Report;
 use radllama::eval::outputs::{self, Shard};
+use radllama::manifest::Manifest;
 use radllama::model::loader::hex;
-use radllama::native::ModelFiles;
+use radllama::native::{AdapterSource, ModelFiles};
 use radllama::prompt::PromptRequest;
 use radllama::{Error, Result};
 use serde_json::{Value, json};
@@ -46,10 +48,10 @@ pub(super) struct Done {
 
 /// Generates whatever is not in the file yet.
 pub(super) fn generate(job: &Job<'_>) -> Result<Done> {
-    let options = job.sampling.options();
-    options.sampling.validate()?;
     let files = job.model.open()?;
-    let settings = settings(job, &files)?;
+    let options = job.sampling.options(files.manifest.as_ref().and_then(|m| m.decoding));
+    options.validate()?;
+    let settings = settings(job, &files, &options)?;
     let path = match job.save {
         Some(path) => path.to_owned(),
         None => usual_path(job, &settings),
@@ -64,7 +66,7 @@ pub(super) fn generate(job: &Job<'_>) -> Result<Done> {
         .map(|(_, report)| report)
         .collect();
     let resumed = done.iter().filter(|done| **done).count();
-    let result = Done { path, name: files.name(), outputs: resumed + todo.len(), resumed };
+    let result = Done { path, name: name(&files), outputs: resumed + todo.len(), resumed };
     if todo.is_empty() {
         return Ok(result);
     }
@@ -97,22 +99,43 @@ pub(super) fn generate(job: &Job<'_>) -> Result<Done> {
 }
 
 /// What the outputs depend on.
-fn settings(job: &Job<'_>, files: &ModelFiles) -> Result<Value> {
-    let hashes = files.files().map(|(path, _)| hash(path)).collect::<Result<Vec<_>>>()?;
+fn settings(job: &Job<'_>, files: &ModelFiles, options: &GenerateOptions) -> Result<Value> {
+    let adapter = match (&files.adapter, &files.manifest) {
+        (AdapterSource::Folder(folder), _) => {
+            let file = |name| hash(&folder.join(name));
+            Some([file("adapter_config.json")?, file("adapter_model.safetensors")?])
+        }
+        (AdapterSource::Manifest, Some(Manifest { adapter: Some(adapter), .. })) => {
+            Some([adapter.config.sha256.clone(), adapter.weights.sha256.clone()])
+        }
+        _ => None,
+    };
     let template = files.template(&files.tokenizer()?)?;
     Ok(json!({
         "radllama": env!("CARGO_PKG_VERSION"),
         "pairs_sha256": hash(job.pairs)?,
         "reports": job.reports.len(),
-        "model": files.name(),
-        "model_sha256": hashes,
+        "model": name(files),
+        "model_sha256": files.sha256(),
+        "adapter_sha256": adapter,
         "template": template.name(),
         "instruction": job.instruction,
         "context": job.model.context,
         // In Rust's own notation: whatever options there are, none is forgotten.
-        "options": format!("{:?}", job.sampling.options()),
+        "options": format!("{options:?}"),
         "shard": job.shard.map(|shard| shard.to_string()),
     }))
+}
+
+/// The model's name, with its adapter's where that was given.
+fn name(files: &ModelFiles) -> String {
+    match &files.adapter {
+        AdapterSource::Folder(folder) => {
+            let folder = folder.file_name().unwrap_or(folder.as_os_str()).to_string_lossy();
+            format!("{} + {folder}", files.name())
+        }
+        _ => files.name(),
+    }
 }
 
 fn hash(path: &Path) -> Result<String> {
