@@ -15,8 +15,9 @@ const LAYERS: &[&[&str]] = &[
     &["config", "sampler"],
     &["gguf"],
     &["quant", "tokenizer"],
-    &["kernels", "convert", "lora", "prompt"],
-    &["model", "manifest"],
+    &["kernels", "lora", "prompt"],
+    // convert merges adapters (lora) into what it writes.
+    &["model", "manifest", "convert"],
     &["cpu", "gpu"],
     &["engine"],
     &["native", "web", "data", "guard"],

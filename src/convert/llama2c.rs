@@ -4,11 +4,11 @@
 
 use std::io::{Read, Seek, SeekFrom, Write};
 
-use super::write_model;
-use super::{Options, Report, SourceTensor, Vocabulary, io_error, read_at, sha256_of, stamp};
+use super::{Options, Report, SourceTensor, Vocabulary};
+use super::{io_error, model_metadata, read_at, sha256_of, stamp, write_model};
 use crate::config::LlamaConfig;
 use crate::error::{Error, Result};
-use crate::gguf::{TensorType, Value};
+use crate::gguf::TensorType;
 
 /// Constants that the format does not store (`run.c`).
 const RMS_NORM_EPS: f32 = 1e-5;
@@ -104,6 +104,8 @@ fn tensors_of(config: &LlamaConfig) -> (Vec<SourceTensor>, u64) {
         dims: dims.to_vec(),
         file: 0,
         offset,
+        half_split: None,
+        updates: Vec::new(),
     };
 
     let embedding = take(v * d);
@@ -137,26 +139,4 @@ fn tensors_of(config: &LlamaConfig) -> (Vec<SourceTensor>, u64) {
         tensors.push(tensor("output.weight".to_owned(), &[d, v], classifier));
     }
     (tensors, at)
-}
-
-fn model_metadata(config: &LlamaConfig, name: &str) -> Vec<(String, Value)> {
-    let text = |text: &str| Value::String(text.to_owned());
-    [
-        ("general.architecture", text("llama")),
-        ("general.type", text("model")),
-        ("general.name", text(name)),
-        ("llama.block_count", Value::U32(config.num_hidden_layers)),
-        ("llama.context_length", Value::U32(config.max_position_embeddings)),
-        ("llama.embedding_length", Value::U32(config.hidden_size)),
-        ("llama.feed_forward_length", Value::U32(config.intermediate_size)),
-        ("llama.attention.head_count", Value::U32(config.num_attention_heads)),
-        ("llama.attention.head_count_kv", Value::U32(config.num_key_value_heads)),
-        ("llama.attention.layer_norm_rms_epsilon", Value::F32(config.rms_norm_eps)),
-        ("llama.rope.freq_base", Value::F32(config.rope_theta)),
-        ("llama.rope.dimension_count", Value::U32(config.head_dim)),
-        ("llama.vocab_size", Value::U32(config.vocab_size)),
-    ]
-    .into_iter()
-    .map(|(key, value)| (key.to_owned(), value))
-    .collect()
 }

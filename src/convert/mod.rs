@@ -1,22 +1,34 @@
-//! Conversions into GGUF: llama2.c checkpoints ([`llama2c`]) and GGUF itself, requantized or split
-//! anew ([`requantize`]). Sources are anything that reads and seeks, targets anything that writes;
+//! Conversions into GGUF: llama2.c checkpoints ([`llama2c`]), GGUF itself, requantized or split
+//! anew ([`requantize`]), and a base of Hugging Face or GGUF files with adapters merged into it
+//! ([`Base`], [`merge`]). Sources are anything that reads and seeks, targets anything that writes;
 //! rows pass through in pieces, so the size of a model does not matter.
 
+mod base;
+mod hugging_face;
 mod llama2c;
+mod merge;
 mod requantize;
+mod rows;
 mod vocabulary;
+mod write;
 
-use std::io::{Read, Seek, SeekFrom, Write};
+use std::io::{Read, Seek, SeekFrom};
 
 use sha2::{Digest, Sha256};
 
+pub use base::Base;
+pub use hugging_face::{Checkpoint, shard_names};
 pub use llama2c::llama2c;
+pub use merge::merge;
 pub use requantize::requantize;
 pub use vocabulary::Vocabulary;
 
+use crate::config::LlamaConfig;
 use crate::error::{Error, Result};
-use crate::gguf::{Layout, TensorSpec, TensorType, Value, part_name};
-use crate::quant::encode::{QuantError, encode_row};
+use crate::gguf::{TensorType, Value};
+use crate::quant::encode::{QuantError, Quantizer};
+use rows::Update;
+use write::write_model;
 
 /// What to write.
 #[derive(Debug, Clone, Default)]
@@ -28,6 +40,8 @@ pub struct Options {
     pub target: Option<TensorType>,
     /// Another type for `token_embd.weight` and `output.weight`.
     pub embedding: Option<TensorType>,
+    /// How scales are chosen.
+    pub quantizer: Quantizer,
     /// Splits into files of at most so many bytes.
     pub max_part_bytes: Option<u64>,
     /// Further metadata that tells where the model comes from, written as `radllama.KEY`.
@@ -63,7 +77,7 @@ pub struct TensorReport {
     pub from: TensorType,
     /// Type written.
     pub to: TensorType,
-    /// What quantization cost; zero where the bytes were copied.
+    /// What quantization cost, against the weights with all adapters; zero where the bytes were copied.
     pub error: QuantError,
 }
 
@@ -76,9 +90,14 @@ struct SourceTensor {
     file: usize,
     /// First byte in the file.
     offset: u64,
+    /// The width of a head where the rows of each head are in Hugging Face's half-split order, which
+    /// is to become GGUF's interleaved one.
+    half_split: Option<u64>,
+    /// What to add to the weights.
+    updates: Vec<Update>,
 }
 
-/// Bytes copied at a time.
+/// Bytes read at a time.
 const COPY_BYTES: usize = 1 << 20;
 
 fn io_error(name: &str, error: &std::io::Error) -> Error {
@@ -160,113 +179,27 @@ impl Options {
     }
 }
 
-/// Lets every byte written be hashed.
-struct Hashing<W> {
-    inner: W,
-    hasher: Sha256,
-}
-
-impl<W: Write> Write for Hashing<W> {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        let written = self.inner.write(bytes)?;
-        self.hasher.update(&bytes[..written]);
-        Ok(written)
+/// The `general` and `llama` keys of a model.
+fn model_metadata(config: &LlamaConfig, name: &str) -> Vec<(String, Value)> {
+    let text = |text: &str| Value::String(text.to_owned());
+    let mut keys = vec![
+        ("general.architecture", text("llama")),
+        ("general.type", text("model")),
+        ("general.name", text(name)),
+        ("llama.block_count", Value::U32(config.num_hidden_layers)),
+        ("llama.context_length", Value::U32(config.max_position_embeddings)),
+        ("llama.embedding_length", Value::U32(config.hidden_size)),
+        ("llama.feed_forward_length", Value::U32(config.intermediate_size)),
+        ("llama.attention.head_count", Value::U32(config.num_attention_heads)),
+        ("llama.attention.head_count_kv", Value::U32(config.num_key_value_heads)),
+        ("llama.attention.layer_norm_rms_epsilon", Value::F32(config.rms_norm_eps)),
+        ("llama.rope.freq_base", Value::F32(config.rope_theta)),
+        ("llama.rope.dimension_count", Value::U32(config.head_dim)),
+        ("llama.vocab_size", Value::U32(config.vocab_size)),
+    ];
+    if config.attention_size() != config.hidden_size {
+        keys.push(("llama.attention.key_length", Value::U32(config.head_dim)));
+        keys.push(("llama.attention.value_length", Value::U32(config.head_dim)));
     }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        self.inner.flush()
-    }
-}
-
-/// Lays the model out and writes all its files.
-fn write_model<R: Read + Seek, W: Write>(
-    files: &mut [R],
-    tensors: &[SourceTensor],
-    metadata: &[(String, Value)],
-    options: &Options,
-    open: &mut dyn FnMut(&str) -> Result<W>,
-) -> Result<Report> {
-    let specs: Vec<TensorSpec> = tensors
-        .iter()
-        .map(|tensor| TensorSpec {
-            name: tensor.name.clone(),
-            ty: options.type_for(tensor),
-            dims: tensor.dims.clone(),
-        })
-        .collect();
-    let layout = Layout::new(metadata, &specs, options.max_part_bytes)?;
-    let mut report = Report { parts: Vec::new(), tensors: Vec::new() };
-    for (no, part) in layout.parts().iter().enumerate() {
-        let name = match options.max_part_bytes {
-            Some(_) => part_name(&options.name, no, layout.parts().len()),
-            None => format!("{}.gguf", options.name),
-        };
-        let mut out = Hashing { inner: open(&name)?, hasher: Sha256::new() };
-        part.write(&name, &mut out, &mut |index, info, sink| {
-            let from = &tensors[index];
-            let Some(file) = files.get_mut(from.file) else {
-                return Err(Error::Internal(format!("no source file for {}", from.name)));
-            };
-            let error = if from.ty == info.ty {
-                copy(file, from, info.bytes(), sink)?;
-                QuantError::default()
-            } else {
-                recode(file, from, info.ty, sink)?
-            };
-            let name = info.name.clone();
-            report.tensors.push(TensorReport { name, from: from.ty, to: info.ty, error });
-            Ok(())
-        })?;
-        let sha256 = hex(out.hasher.finalize());
-        report.parts.push(PartReport { name, bytes: part.file_bytes(), sha256 });
-    }
-    Ok(report)
-}
-
-fn copy(
-    file: &mut (impl Read + Seek),
-    from: &SourceTensor,
-    bytes: u64,
-    sink: &mut dyn FnMut(&[u8]) -> Result<()>,
-) -> Result<()> {
-    let mut buffer = vec![0; COPY_BYTES.min(usize::try_from(bytes).unwrap_or(COPY_BYTES))];
-    let mut done = 0;
-    while done < bytes {
-        let len = buffer.len().min(usize::try_from(bytes - done).unwrap_or(usize::MAX));
-        read_at(file, &from.name, from.offset + done, &mut buffer[..len])?;
-        sink(&buffer[..len])?;
-        done += len as u64;
-    }
-    Ok(())
-}
-
-fn recode(
-    file: &mut (impl Read + Seek),
-    from: &SourceTensor,
-    to: TensorType,
-    sink: &mut dyn FnMut(&[u8]) -> Result<()>,
-) -> Result<QuantError> {
-    let cols = from.dims[0];
-    let rows: u64 = from.dims[1..].iter().product();
-    let row_bytes = from.ty.row_bytes(cols).unwrap_or(0) as usize;
-    let rows_at_once = (COPY_BYTES / row_bytes.max(1)).max(1) as u64;
-    let mut source = vec![0; row_bytes * rows_at_once.min(rows) as usize];
-    let (mut values, mut decoded) = (vec![0.0; cols as usize], vec![0.0; cols as usize]);
-    let (mut encoded, mut error) = (Vec::new(), QuantError::default());
-    let mut first = 0;
-    while first < rows {
-        let count = rows_at_once.min(rows - first);
-        let source = &mut source[..row_bytes * count as usize];
-        read_at(file, &from.name, from.offset + first * row_bytes as u64, source)?;
-        for row in source.chunks_exact(row_bytes) {
-            from.ty.dequantize(row, &mut values);
-            encoded.clear();
-            encode_row(to, &values, &from.name, &mut encoded)?;
-            to.dequantize(&encoded, &mut decoded);
-            error.add(&values, &decoded);
-            sink(&encoded)?;
-        }
-        first += count;
-    }
-    Ok(error)
+    keys.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
 }

@@ -4,7 +4,7 @@ use std::io::{Read, Seek, SeekFrom, Write};
 
 use super::{Options, Report, SourceTensor, io_error, sha256_of, stamp, write_model};
 use crate::error::{Error, Result};
-use crate::gguf::{Header, Reader};
+use crate::gguf::{Header, Reader, Value};
 
 /// Rewrites a model from its file, or from all files of its split in order. Metadata is kept, but
 /// for the type, the split and the provenance keys. Tensors whose type stays are copied byte for
@@ -19,36 +19,52 @@ pub fn requantize<R: Read + Seek, W: Write>(
     options: &Options,
     open: &mut dyn FnMut(&str) -> Result<W>,
 ) -> Result<Report> {
-    let mut tensors = Vec::new();
-    let mut metadata = Vec::new();
-    let mut hashes = Vec::new();
-    let mut announced = None;
-    let count = files.len();
-    for (no, file) in files.iter_mut().enumerate() {
-        let name = names.get(no).copied().unwrap_or("a part");
-        let header = header_of(file, name)?;
-        check_part(&header, no, count)?;
-        hashes.push(sha256_of(file, name)?);
-        tensors.extend(header.tensors.iter().map(|tensor| SourceTensor {
-            name: tensor.name.clone(),
-            ty: tensor.ty,
-            dims: tensor.dims.clone(),
-            file: no,
-            offset: header.data_offset + tensor.offset,
-        }));
-        if no == 0 {
-            announced = header.split()?.map(|split| split.tensors_count as usize);
-            metadata = header.metadata;
-        }
-    }
-    if let Some(announced) = announced.filter(|&announced| announced != tensors.len()) {
-        let what = format!("{announced} tensors are announced, {} are there", tensors.len());
-        return Err(Error::SplitMismatch { what });
-    }
+    let Source { mut metadata, tensors, hashes } = Source::read(files, names)?;
     // A file that was converted here before keeps its first source's name and hash in the chain.
     let from = format!("GGUF {}", names.first().copied().unwrap_or(""));
     stamp(&mut metadata, options, from.trim_end(), hashes.join(","));
     write_model(files, &tensors, &metadata, options, open)
+}
+
+/// What the files of a model say.
+pub(super) struct Source {
+    pub(super) metadata: Vec<(String, Value)>,
+    pub(super) tensors: Vec<SourceTensor>,
+    /// Of each file.
+    pub(super) hashes: Vec<String>,
+}
+
+impl Source {
+    pub(super) fn read<R: Read + Seek>(files: &mut [R], names: &[&str]) -> Result<Source> {
+        let mut source = Source { metadata: Vec::new(), tensors: Vec::new(), hashes: Vec::new() };
+        let mut announced = None;
+        let count = files.len();
+        for (no, file) in files.iter_mut().enumerate() {
+            let name = names.get(no).copied().unwrap_or("a part");
+            let header = header_of(file, name)?;
+            check_part(&header, no, count)?;
+            source.hashes.push(sha256_of(file, name)?);
+            source.tensors.extend(header.tensors.iter().map(|tensor| SourceTensor {
+                name: tensor.name.clone(),
+                ty: tensor.ty,
+                dims: tensor.dims.clone(),
+                file: no,
+                offset: header.data_offset + tensor.offset,
+                half_split: None,
+                updates: Vec::new(),
+            }));
+            if no == 0 {
+                announced = header.split()?.map(|split| split.tensors_count as usize);
+                source.metadata = header.metadata;
+            }
+        }
+        let found = source.tensors.len();
+        if let Some(announced) = announced.filter(|&announced| announced != found) {
+            let what = format!("{announced} tensors are announced, {found} are there");
+            return Err(Error::SplitMismatch { what });
+        }
+        Ok(source)
+    }
 }
 
 fn header_of(file: &mut (impl Read + Seek), name: &str) -> Result<Header> {

@@ -1,8 +1,9 @@
-//! Quantizers for files: f32 rows into ggml blocks, rounding as the reference quantizers of
-//! `ggml-quants.c` do, so that the bytes are llama.cpp's.
+//! Quantizers for files: f32 rows into ggml blocks, either rounding as the reference quantizers of
+//! `ggml-quants.c` do, so that the bytes are llama.cpp's, or searching for the scales that cost least.
 
 use half::f16;
 
+use super::search;
 use crate::error::{Error, Result};
 use crate::gguf::TensorType;
 
@@ -10,11 +11,34 @@ use crate::gguf::TensorType;
 pub const TARGETS: [TensorType; 5] =
     [TensorType::F32, TensorType::F16, TensorType::Q8_0, TensorType::Q4_0, TensorType::Q4_1];
 
+/// How scales are chosen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Quantizer {
+    /// By the block's extremes, each weight to its nearest code: llama.cpp's reference, to the byte.
+    #[default]
+    Nearest,
+    /// Those of many that leave the least squared error in the block; never more than
+    /// [`Quantizer::Nearest`] leaves.
+    Search,
+}
+
+impl Quantizer {
+    /// `nearest` or `search`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Quantizer::Nearest => "nearest",
+            Quantizer::Search => "search",
+        }
+    }
+}
+
 /// How far quantized weights are from what they were.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct QuantError {
     /// Sum of squared differences.
     squared: f64,
+    /// Sum of squared weights, before.
+    power: f64,
     /// Number of weights.
     count: u64,
     /// Greatest absolute difference.
@@ -27,9 +51,23 @@ impl QuantError {
         for (a, b) in original.iter().zip(decoded) {
             let difference = (a - b).abs();
             self.squared += f64::from(difference) * f64::from(difference);
+            self.power += f64::from(*a) * f64::from(*a);
             self.max_abs = self.max_abs.max(difference);
         }
         self.count += original.len().min(decoded.len()) as u64;
+    }
+
+    /// Takes in what was counted elsewhere.
+    pub fn merge(&mut self, other: &QuantError) {
+        self.squared += other.squared;
+        self.power += other.power;
+        self.count += other.count;
+        self.max_abs = self.max_abs.max(other.max_abs);
+    }
+
+    /// Normalised mean squared error: the differences' squares over the weights'; 0 for nothing.
+    pub fn nmse(&self) -> f64 {
+        if self.power == 0.0 { 0.0 } else { self.squared / self.power }
     }
 
     /// Root of the mean squared difference; 0 for nothing.
@@ -38,13 +76,27 @@ impl QuantError {
     }
 }
 
+/// Appends a row, encoded as `target` by [`Quantizer::Nearest`], to `out`.
+///
+/// # Errors
+/// As [`encode_row_with`].
+pub fn encode_row(
+    target: TensorType,
+    values: &[f32],
+    tensor: &str,
+    out: &mut Vec<u8>,
+) -> Result<()> {
+    encode_row_with(Quantizer::Nearest, target, values, tensor, out)
+}
+
 /// Appends a row, encoded as `target`, to `out`.
 ///
 /// # Errors
 /// [`Error::BadWeight`] for a value that is not finite or (but for F32) exceeds f16's range;
 /// [`Error::WrongShape`] when the row is no multiple of the block; [`Error::UnsupportedFeature`]
 /// for a type outside [`TARGETS`].
-pub fn encode_row(
+pub fn encode_row_with(
+    quantizer: Quantizer,
     target: TensorType,
     values: &[f32],
     tensor: &str,
@@ -65,14 +117,31 @@ pub fn encode_row(
     match target {
         TensorType::F32 => out.extend(values.iter().flat_map(|v| v.to_le_bytes())),
         TensorType::F16 => out.extend(values.iter().flat_map(|&v| f16::from_f32(v).to_le_bytes())),
-        TensorType::Q8_0 => values.chunks_exact(32).for_each(|block| q8_0(block, out)),
-        TensorType::Q4_0 => values.chunks_exact(32).for_each(|block| q4_0(block, out)),
-        TensorType::Q4_1 => values.chunks_exact(32).for_each(|block| q4_1(block, out)),
+        TensorType::Q8_0 => blocks(quantizer, values, q8_0, search::q8_0, out),
+        TensorType::Q4_0 => blocks(quantizer, values, q4_0, search::q4_0, out),
+        TensorType::Q4_1 => blocks(quantizer, values, q4_1, search::q4_1, out),
         _ => {
             return Err(Error::UnsupportedFeature { what: format!("writing tensors as {target}") });
         }
     }
     Ok(())
+}
+
+/// Encodes block by block; a block that `search` finds nothing better for is as `nearest` has it.
+fn blocks(
+    quantizer: Quantizer,
+    values: &[f32],
+    nearest: fn(&[f32], &mut Vec<u8>),
+    search: fn(&[f32; 32], &mut [u8]),
+    out: &mut Vec<u8>,
+) {
+    for block in values.chunks_exact(32) {
+        let start = out.len();
+        nearest(block, out);
+        if let (Quantizer::Search, Ok(block)) = (quantizer, block.try_into()) {
+            search(block, &mut out[start..]);
+        }
+    }
 }
 
 fn inverse(d: f32) -> f32 {

@@ -16,6 +16,7 @@
 
 pub mod encode;
 mod repack;
+mod search;
 
 use half::f16;
 

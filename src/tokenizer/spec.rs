@@ -42,6 +42,15 @@ pub struct TokenizerSpec {
 }
 
 impl TokenizerSpec {
+    /// Reads the same facts from Hugging Face's `tokenizer.json`, which has no scores.
+    ///
+    /// # Errors
+    /// [`crate::Error::BadTokenizer`] for a layout that is none of those that
+    /// [`Tokenizer::from_json`](super::Tokenizer::from_json) reads.
+    pub fn from_tokenizer_json(json: &[u8]) -> Result<Self> {
+        super::json::read(json)
+    }
+
     /// Copies the tokenizer metadata out of a GGUF header.
     ///
     /// # Errors

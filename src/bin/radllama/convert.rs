@@ -6,14 +6,15 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::ValueEnum;
+use radllama::Result;
 use radllama::convert::{Options, Report, Vocabulary, llama2c, requantize};
 use radllama::gguf::TensorType;
 use radllama::native::ModelFiles;
-use radllama::{Error, Result};
 use serde_json::json;
 
 use super::args::io_error;
 use super::output;
+use super::partial::{Partial, folder_and_stem};
 
 /// Convert a model to GGUF, requantize it, split it anew.
 #[derive(Debug, clap::Args)]
@@ -51,7 +52,7 @@ enum From {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum To {
+pub(crate) enum To {
     /// As in the source.
     Same,
     F32,
@@ -65,7 +66,7 @@ enum To {
 }
 
 impl To {
-    fn ty(self) -> Option<TensorType> {
+    pub(crate) fn ty(self) -> Option<TensorType> {
         match self {
             To::Same => None,
             To::F32 => Some(TensorType::F32),
@@ -77,60 +78,34 @@ impl To {
     }
 }
 
-fn key_value(text: &str) -> std::result::Result<(String, String), String> {
+pub(crate) fn key_value(text: &str) -> std::result::Result<(String, String), String> {
     let (key, value) = text.split_once('=').ok_or("write KEY=VALUE")?;
     Ok((key.to_owned(), value.to_owned()))
 }
 
 pub(crate) fn run(args: &Args, json: bool) -> Result<ExitCode> {
-    let name = args.output.file_name().map(|name| name.to_string_lossy().into_owned());
-    let name = name.ok_or_else(|| Error::BadOption {
-        option: "output",
-        value: args.output.display().to_string(),
-        expected: "a folder and a name",
-    })?;
+    let (folder, name) = folder_and_stem(&args.output)?;
     let options = Options {
-        name: name.strip_suffix(".gguf").unwrap_or(&name).to_owned(),
+        name,
         target: args.to.ty(),
         embedding: args.embedding.and_then(To::ty),
         max_part_bytes: args.split_bytes,
         provenance: args.provenance.clone(),
+        ..Options::default()
     };
-    let folder = args.output.parent().unwrap_or(Path::new("")).to_owned();
-    if !folder.as_os_str().is_empty() {
-        std::fs::create_dir_all(&folder).map_err(|error| io_error(&folder, &error))?;
-    }
     let spinner = output::spinner("converting");
-    // Complete files only get their names, so that a failure leaves nothing that looks like a model
-    // and the source may be replaced.
-    let partial = |name: &str| folder.join(format!("{name}.partial"));
-    let mut opened = Vec::new();
+    let mut partial = Partial::new(folder);
     let mut open = |name: &str| {
         spinner.set_message(format!("writing {name}"));
-        let path = partial(name);
-        let file = File::create(&path).map_err(|error| io_error(&path, &error))?;
-        opened.push(path);
-        Ok(BufWriter::with_capacity(1 << 20, file))
+        partial.open(name)
     };
     let done = match args.from {
         From::Gguf => from_gguf(&args.input, &options, &mut open),
         From::Llama2c => from_llama2c(args, &options, &mut open),
     };
     spinner.finish_and_clear();
-    let report = match done {
-        Ok(report) => report,
-        Err(error) => {
-            for path in opened {
-                // What remains is harmless; the error is what matters.
-                let _ = std::fs::remove_file(path);
-            }
-            return Err(error);
-        }
-    };
-    for part in &report.parts {
-        let path = folder.join(&part.name);
-        std::fs::rename(partial(&part.name), &path).map_err(|error| io_error(&path, &error))?;
-    }
+    let report = done?;
+    partial.commit()?;
     if json {
         print_json(&report)?
     } else {

@@ -7,7 +7,9 @@ mod eval;
 mod generate;
 mod impression;
 mod inspect;
+mod merge;
 mod output;
+mod partial;
 mod session;
 mod shaders;
 mod tokenize;
@@ -40,6 +42,7 @@ enum Command {
     Tokenize(tokenize::Args),
     Inspect(inspect::Args),
     Convert(convert::Args),
+    Merge(merge::Args),
     Validate(validate::Args),
     Data(data::Args),
     Eval(Box<eval::Args>),
@@ -68,6 +71,7 @@ fn main() -> ExitCode {
         Command::Tokenize(args) => tokenize::run(&args, json),
         Command::Inspect(args) => inspect::run(&args, json),
         Command::Convert(args) => convert::run(&args, json),
+        Command::Merge(args) => merge::run(&args, json),
         Command::Validate(args) => validate::run(&args, json),
         Command::Data(args) => data::run(&args, json),
         Command::Eval(args) => eval::run(&args, json),

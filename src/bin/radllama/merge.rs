@@ -1,0 +1,257 @@
+//! `radllama merge`: a base and its adapters into one quantized GGUF model.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use radllama::convert::{Base, Checkpoint, Options, Report, merge, shard_names};
+use radllama::lora::Adapter;
+use radllama::native::ModelFiles;
+use radllama::prompt::Template;
+use radllama::quant::encode::{QuantError, Quantizer};
+use radllama::{Error, Result};
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+use super::args::io_error;
+use super::convert::{To, key_value};
+use super::output;
+use super::partial::{Partial, folder_and_stem};
+
+/// Merge adapters into their base, quantize, and write GGUF; or convert a Hugging Face checkpoint.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// A folder as transformers saves it, a GGUF file, the first file of a split, or a manifest.
+    #[arg(long, value_name = "PATH")]
+    base: PathBuf,
+    /// A folder as PEFT saves it, and a factor other than 1. May be repeated: all are added up.
+    #[arg(long, value_name = "DIR[=WEIGHT]")]
+    adapter: Vec<String>,
+    /// The type of the matrices.
+    #[arg(long, value_enum)]
+    to: To,
+    /// Another type for the embedding and the output matrix.
+    #[arg(long, value_enum)]
+    embedding: Option<To>,
+    /// Take scales from the extremes, as llama.cpp's reference does, without a search for better ones.
+    #[arg(long)]
+    no_search: bool,
+    /// Split into files of at most so many bytes.
+    #[arg(long, value_name = "BYTES")]
+    split_bytes: Option<u64>,
+    /// The prompt template that the model was tuned with; the manifest's where there is one.
+    #[arg(long, value_name = "NAME")]
+    template: Option<String>,
+    /// Metadata that tells where the model comes from, kept as radllama.KEY. May be repeated.
+    #[arg(long, value_name = "KEY=VALUE", value_parser = key_value)]
+    provenance: Vec<(String, String)>,
+    /// Folder and stem of the new files: DIR/NAME gives DIR/NAME.gguf, or DIR/NAME-00001-of-0000N.gguf.
+    #[arg(long, value_name = "DIR/NAME")]
+    output: PathBuf,
+}
+
+pub(crate) fn run(args: &Args, json: bool) -> Result<ExitCode> {
+    let (folder, name) = folder_and_stem(&args.output)?;
+    let spinner = output::spinner("reading the base");
+    let (base, mut template) = open_base(&args.base, &name)?;
+    if let Some(name) = &args.template {
+        let known = Template::from_name(name).ok_or_else(|| Error::BadOption {
+            option: "template",
+            value: name.clone(),
+            expected: "alpaca, chatml or llama2",
+        })?;
+        template = Some(known);
+    }
+    let mut provenance = Vec::new();
+    if let Some(template) = template {
+        provenance.push(("template".to_owned(), template.name().to_owned()));
+    }
+    let mut adapters = Vec::new();
+    let mut hashes = Vec::new();
+    for adapter in &args.adapter {
+        let (folder, weight) = adapter_and_weight(adapter)?;
+        let read = |name: &str| {
+            let path = folder.join(name);
+            std::fs::read(&path).map_err(|error| io_error(&path, &error))
+        };
+        let (config, tensors) = (read("adapter_config.json")?, read("adapter_model.safetensors")?);
+        let adapter = Adapter::from_peft(&config, &tensors, base.config())?;
+        let weight_note = if weight == 1.0 { String::new() } else { format!(" × {weight}") };
+        hashes.push(format!("{}+{}{weight_note}", sha256(&config), sha256(&tensors)));
+        adapters.push((adapter, weight));
+    }
+    if !hashes.is_empty() {
+        // Configuration (which holds the scale) and tensors of each.
+        provenance.push(("adapter_sha256".to_owned(), hashes.join(",")));
+    }
+    provenance.extend(args.provenance.iter().cloned());
+    let quantizer = if args.no_search { Quantizer::Nearest } else { Quantizer::Search };
+    let options = Options {
+        name,
+        target: args.to.ty(),
+        embedding: args.embedding.and_then(To::ty),
+        quantizer,
+        max_part_bytes: args.split_bytes,
+        provenance,
+    };
+    let base_sha256 = base.sha256();
+    let mut partial = Partial::new(folder);
+    let done = merge(base, adapters, &options, &mut |name| {
+        spinner.set_message(format!("writing {name}"));
+        partial.open(name)
+    });
+    spinner.finish_and_clear();
+    let report = done?;
+    partial.commit()?;
+    if json {
+        output::object(&as_json(&report, quantizer, &base_sha256))?;
+    } else {
+        print(&report, quantizer)?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn sha256(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// `DIR` or `DIR=WEIGHT`.
+fn adapter_and_weight(text: &str) -> Result<(PathBuf, f32)> {
+    let Some((folder, weight)) = text.rsplit_once('=') else { return Ok((text.into(), 1.0)) };
+    let number = weight.parse().ok().filter(|weight: &f32| weight.is_finite());
+    let number = number.ok_or_else(|| Error::BadOption {
+        option: "the adapter's weight",
+        value: weight.to_owned(),
+        expected: "a number, as in DIR=0.5",
+    })?;
+    Ok((folder.into(), number))
+}
+
+fn open_base(path: &Path, name: &str) -> Result<(Base<File>, Option<Template>)> {
+    if path.is_dir() { Ok((open_folder(path, name)?, None)) } else { open_gguf(path) }
+}
+
+fn open_file(path: &Path) -> Result<File> {
+    File::open(path).map_err(|error| io_error(path, &error))
+}
+
+fn open_folder(folder: &Path, name: &str) -> Result<Base<File>> {
+    let read = |name: &str| {
+        let path = folder.join(name);
+        std::fs::read(&path).map_err(|error| io_error(&path, &error))
+    };
+    let optional = |name: &str| {
+        let there = folder.join(name).is_file();
+        there.then(|| read(name)).transpose()
+    };
+    let (config, tokenizer) = (read("config.json")?, read("tokenizer.json")?);
+    let template =
+        chat_template(optional("chat_template.jinja")?, optional("tokenizer_config.json")?);
+    // transformers looks for the single file first, too.
+    let single = "model.safetensors";
+    let index = match folder.join(single).is_file() {
+        true => None,
+        false => Some(read("model.safetensors.index.json")?),
+    };
+    let names = match &index {
+        Some(index) => shard_names(index)?,
+        None => vec![single.to_owned()],
+    };
+    let files = names.iter().map(|name| open_file(&folder.join(name))).collect::<Result<_>>()?;
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let checkpoint = Checkpoint {
+        config: &config,
+        tokenizer: &tokenizer,
+        chat_template: template.as_deref(),
+        index: index.as_deref(),
+        name,
+    };
+    Base::hugging_face(&checkpoint, files, &names)
+}
+
+fn chat_template(jinja: Option<Vec<u8>>, config: Option<Vec<u8>>) -> Option<String> {
+    if let Some(text) = jinja {
+        return String::from_utf8(text).ok();
+    }
+    let config: Value = serde_json::from_slice(&config?).ok()?;
+    config["chat_template"].as_str().map(str::to_owned)
+}
+
+fn open_gguf(path: &Path) -> Result<(Base<File>, Option<Template>)> {
+    let model = ModelFiles::open(path)?;
+    let paths: Vec<&Path> = model.files().map(|(path, _)| path).collect();
+    let names: Vec<String> = paths
+        .iter()
+        .map(|path| path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned())
+        .collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let files = paths.iter().map(|path| open_file(path)).collect::<Result<_>>()?;
+    let base = Base::gguf(files, &names)?;
+    let Some(manifest) = &model.manifest else { return Ok((base, None)) };
+    for (file, found) in manifest.files.iter().zip(base.hashes()) {
+        if file.sha256 != *found {
+            let (name, expected) = (file.path.clone(), file.sha256.clone());
+            return Err(Error::HashMismatch { name, expected, found: found.clone() });
+        }
+    }
+    Ok((base, Some(manifest.template()?)))
+}
+
+fn total(report: &Report) -> QuantError {
+    let mut total = QuantError::default();
+    report.tensors.iter().for_each(|tensor| total.merge(&tensor.error));
+    total
+}
+
+fn as_json(report: &Report, quantizer: Quantizer, base_sha256: &str) -> Value {
+    let parts = report
+        .parts
+        .iter()
+        .map(|part| json!({ "path": part.name, "bytes": part.bytes, "sha256": part.sha256 }));
+    let tensors = report.tensors.iter().map(|tensor| {
+        json!({
+            "name": tensor.name,
+            "from": tensor.from.name(),
+            "to": tensor.to.name(),
+            "nmse": tensor.error.nmse(),
+            "max_abs": tensor.error.max_abs,
+        })
+    });
+    let total = total(report);
+    json!({
+        "quantizer": quantizer.name(),
+        "base_sha256": base_sha256,
+        "nmse": total.nmse(),
+        "max_abs": total.max_abs,
+        "parts": parts.collect::<Vec<_>>(),
+        "tensors": tensors.collect::<Vec<_>>(),
+    })
+}
+
+fn print(report: &Report, quantizer: Quantizer) -> Result<()> {
+    output::line(&format!(
+        "{:<28}{:>6}   {:<6}{:>12}{:>12}",
+        "tensor", "from", "to", "nmse", "max error"
+    ))?;
+    for tensor in &report.tensors {
+        output::line(&format!(
+            "{:<28}{:>6} → {:<6}{:>12.3e}{:>12.3e}",
+            tensor.name,
+            tensor.from.name(),
+            tensor.to.name(),
+            tensor.error.nmse(),
+            tensor.error.max_abs
+        ))?;
+    }
+    let total = total(report);
+    output::line(&format!(
+        "{:<45}{:>12.3e}{:>12.3e}",
+        format!("all, quantizer {}", quantizer.name()),
+        total.nmse(),
+        total.max_abs
+    ))?;
+    for part in &report.parts {
+        output::line(&format!("{}  {}  {}", part.sha256, part.name, output::size(part.bytes)))?;
+    }
+    Ok(())
+}
