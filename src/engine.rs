@@ -223,7 +223,8 @@ impl<E: Executor> Engine<E> {
         Ok(())
     }
 
-    /// Writes the impression of a report's findings.
+    /// Writes the impression of a report's findings, without the whitespace that some templates' answers
+    /// begin with.
     pub async fn impression(
         &mut self,
         request: &PromptRequest<'_>,
@@ -232,7 +233,24 @@ impl<E: Executor> Engine<E> {
     ) -> Result<Generation> {
         let (context, room) = (self.executor.context() as usize, options.max_new_tokens as usize);
         let ids = prompt::build(&self.tokenizer, self.template, request, context, room)?;
-        self.generate(&ids, options, watch).await
+        let mut begun = false;
+        let mut on = |news: Progress<'_>| match news {
+            Progress::Delta(text) if !begun => {
+                let text = text.trim_start();
+                begun = !text.is_empty();
+                if begun {
+                    (watch.on)(Progress::Delta(text));
+                }
+            }
+            news => (watch.on)(news),
+        };
+        let mut watch = Watch { on: &mut on, cancelled: watch.cancelled };
+        let mut generation = self.generate(&ids, options, &mut watch).await?;
+        let texts = generation.n_best.iter_mut().map(|hypothesis| &mut hypothesis.text);
+        for text in texts.chain([&mut generation.text]) {
+            *text = text.trim_start().to_owned();
+        }
+        Ok(generation)
     }
 
     /// Continues a prompt.

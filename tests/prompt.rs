@@ -34,8 +34,6 @@ fn of(template: Template) -> &'static Tokenizer {
     if template == Template::ChatMl { &CHATML } else { &LLAMA2 }
 }
 
-const ALL: [Template; 3] = [Template::Alpaca, Template::ChatMl, Template::Llama2];
-
 fn text_of(template: Template, request: &PromptRequest<'_>) -> String {
     let ids = prompt::build(of(template), template, request, 4096, 128).unwrap();
     of(template).decode(&ids, true).unwrap()
@@ -74,6 +72,43 @@ fn chatml_and_llama_2_have_their_marks() {
     assert!(llama2.ends_with(end), "{llama2}");
 }
 
+#[test]
+fn report_has_headings_alone() {
+    let found = text_of(Template::Report, &PromptRequest::new("Clear lungs.\r\nNo effusion. "));
+    assert_eq!(found, "<s>Findings: Clear lungs.\nNo effusion.\nImpression:");
+    let request = PromptRequest {
+        findings: "Clear lungs.",
+        instruction: Some("Summarise"),
+        prior: Some("Nodule."),
+    };
+    let found = text_of(Template::Report, &request);
+    assert_eq!(found, "<s>Summarise\n\nPrior: Nodule.\n\nFindings: Clear lungs.\nImpression:");
+}
+
+/// Prompt and answer are encoded apart, as at run time; together they must be what the undivided text is,
+/// or a model would be tuned on ids that it never sees.
+#[test]
+fn an_answer_goes_on_where_the_prompt_ends() {
+    for template in Template::ALL {
+        let tokenizer = of(template);
+        let request = PromptRequest::new("Clear lungs.");
+        let mut ids = prompt::build(tokenizer, template, &request, 4096, 128).unwrap();
+        let prompt = ids.len();
+        ids.extend(prompt::answer(tokenizer, template, " No acute disease.\n").unwrap());
+        assert_eq!(ids.last().copied(), tokenizer.eos());
+        let whole = tokenizer.decode(&ids[prompt..ids.len() - 1], true).unwrap();
+        let lead = if template == Template::ChatMl { "" } else { " " };
+        assert_eq!(whole, format!("{lead}No acute disease."), "{}", template.name());
+        if template == Template::Report {
+            let text = "Findings: Clear lungs.\nImpression: No acute disease.";
+            let undivided = tokenizer.encode(text).unwrap();
+            assert_eq!(ids[1..ids.len() - 1], undivided[..], "BOS and end aside");
+        }
+    }
+    let empty = prompt::answer(&LLAMA2, Template::Report, " \n").unwrap_err();
+    assert_eq!(empty.code(), "bad_text");
+}
+
 /// `<|im_start|>` is BOS in SmolLM2: a model that asks for BOS gets it once.
 #[test]
 fn bos_is_never_doubled() {
@@ -92,7 +127,7 @@ fn bos_is_never_doubled() {
 
 #[test]
 fn names_are_those_of_manifests() {
-    for template in ALL {
+    for template in Template::ALL {
         assert_eq!(Template::from_name(template.name()), Some(template));
     }
     assert_eq!(Template::from_name("ChatML"), None);
@@ -199,7 +234,7 @@ proptest! {
     fn the_static_prefix_is_static_and_its_cut_is_seamless(findings in report(), prior in report(), with_prior: bool) {
         let prior = with_prior.then_some(prior.as_str());
         let request = PromptRequest { prior, ..PromptRequest::new(&findings) };
-        for template in ALL {
+        for template in Template::ALL {
             let tokenizer = of(template);
             let ids = prompt::build(tokenizer, template, &request, 1 << 20, 1).unwrap();
             let prefix = prompt::static_prefix(tokenizer, template, None, with_prior).unwrap();

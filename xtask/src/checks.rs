@@ -80,14 +80,14 @@ pub(crate) fn test() -> Result<()> {
     tally.check("cargo fmt", checked(cargo(["fmt", "--all", "--check"])));
     step("lints");
     let deny = ["--", "--deny", "warnings"];
-    let native = ["clippy", "--workspace", "--all-targets"];
+    let native = ["clippy", "--workspace", "--all-targets", "--features", "radllama/train"];
     tally.check("clippy", checked(cargo(native.iter().chain(&deny))));
     let core = ["clippy", "--package", "radllama", "--lib", "--no-default-features"];
     tally.check("clippy without features", checked(cargo(core.iter().chain(&deny))));
     let web = ["--features", "web", "--target", WASM_TARGET];
     tally.check("clippy for wasm", checked(cargo(core.iter().chain(&web).chain(&deny))));
     step("native tests");
-    let mut native = cargo(["test", "--package", "radllama", "--no-fail-fast"]);
+    let mut native = cargo(["test", "--package", "radllama", "--features", "train", "--no-fail-fast"]);
     native.envs(environment.iter().cloned());
     tally.tests("cargo test", native, cargo_counts);
     let chores = cargo(["test", "--package", "xtask", "--profile", "xtask"]); // as it is built already
