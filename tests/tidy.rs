@@ -36,6 +36,7 @@ const LONG: &[(&str, &str)] = &[
     ("tests/compare.rs", "every fault that is planted, in one list"),
     ("tests/executors.rs", "one table of models and faults for both executors and the engine"),
     ("tests/gguf.rs", "writer and reader are each other's test"),
+    ("tests/merge.rs", "one small checkpoint, merged in every way and damaged in every way"),
     ("tests/tidy.rs", "all conventions in one place"),
     ("tests/tokenizer.rs", "two families of vocabularies against the same texts"),
 ];

@@ -55,7 +55,8 @@ impl Partial {
         let names = std::mem::take(&mut self.names);
         let sync = |name: &String| {
             let path = self.path(name);
-            File::open(&path).and_then(|file| file.sync_all()).map_err(|e| io_error(&path, &e))
+            let file = File::options().write(true).open(&path); // Windows syncs no other way
+            file.and_then(|file| file.sync_all()).map_err(|error| io_error(&path, &error))
         };
         names.iter().try_for_each(sync)?;
         if let [first, _, ..] = names.as_slice() {
