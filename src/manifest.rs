@@ -173,7 +173,10 @@ impl Manifest {
     /// [`Error::BadManifest`] for an unknown name.
     pub fn template(&self) -> Result<Template> {
         Template::from_name(&self.template).ok_or_else(|| Error::BadManifest {
-            what: format!("template is {:?}, but must be alpaca, chatml, llama2 or report", self.template),
+            what: format!(
+                "template is {:?}, but must be alpaca, chatml, llama2 or report",
+                self.template
+            ),
         })
     }
 

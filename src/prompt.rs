@@ -86,7 +86,9 @@ impl Template {
                 Text(instruction),
                 Text("\n\n"),
             ],
-            Self::Report => given.into_iter().flat_map(|given| [Text(given), Text("\n\n")]).collect(),
+            Self::Report => {
+                given.into_iter().flat_map(|given| [Text(given), Text("\n\n")]).collect()
+            }
         }
     }
 

@@ -97,8 +97,7 @@ fn an_answer_goes_on_where_the_prompt_ends() {
         ids.extend(prompt::answer(tokenizer, template, " No acute disease.\n").unwrap());
         assert_eq!(ids.last().copied(), tokenizer.eos());
         let whole = tokenizer.decode(&ids[prompt..ids.len() - 1], true).unwrap();
-        let lead = if template == Template::ChatMl { "" } else { " " };
-        assert_eq!(whole, format!("{lead}No acute disease."), "{}", template.name());
+        assert_eq!(whole.trim_start(), "No acute disease.", "{}", template.name());
         if template == Template::Report {
             let text = "Findings: Clear lungs.\nImpression: No acute disease.";
             let undivided = tokenizer.encode(text).unwrap();

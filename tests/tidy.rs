@@ -31,13 +31,20 @@ const CROSSING: &[(&str, &str, &str)] = &[];
 /// Files over 400 lines that are right as they are, with the reason. 800 is the end for every file.
 const LONG: &[(&str, &str)] = &[
     ("src/engine.rs", "one generation from prompt to stop, to be read in one go"),
+    ("src/gpu/executor.rs", "one executor, whose plans share buffers and bind groups"),
+    (
+        "src/kernels/cases.rs",
+        "what a case is, how it is compared, and the cases that every kernel shares",
+    ),
     ("src/gguf/parse.rs", "one resumable parser, whose steps share their state"),
     ("src/web.rs", "the whole surface for JavaScript in the one file that may know of it"),
     ("tests/compare.rs", "every fault that is planted, in one list"),
+    ("tests/compare.rs", "a planted fault of each kind for each kernel"),
     ("tests/executors.rs", "one table of models and faults for both executors and the engine"),
     ("tests/gguf.rs", "writer and reader are each other's test"),
     ("tests/merge.rs", "one small checkpoint, merged in every way and damaged in every way"),
     ("tests/tidy.rs", "all conventions in one place"),
+    ("tests/train.rs", "the network, its gradients and its runs over one tiny model"),
     ("tests/tokenizer.rs", "two families of vocabularies against the same texts"),
 ];
 const AIM: usize = 400;
@@ -398,7 +405,7 @@ fn the_core_knows_no_host() {
     );
     assert_none(
         &lines_with(
-            outside(&["src/native", "src/data/", "src/bin/"]),
+            outside(&["src/native", "src/data/", "src/train/", "src/bin/"]),
             &["std::fs", "std::time", "std::env", "std::net", "std::process", "std::thread"],
         ),
         "Files, clocks and threads are the host's; the core must build for a browser, where there are none:",
@@ -425,8 +432,15 @@ fn the_library_does_not_panic_by_choice() {
         "assert!(",
         "assert_eq!(",
     ];
+    // A wrong size there would read or write beyond a slice.
+    let guards_unsafe = |line: &String| {
+        let (amx, matrix) = ("src/train/amx.rs:", "src/train/matrix.rs:");
+        (line.starts_with(amx) || line.starts_with(matrix)) && line.ends_with(": assert!(")
+    };
+    let mut found = lines_with(&code(), &panics);
+    found.retain(|line| !guards_unsafe(line));
     assert_none(
-        &lines_with(&code(), &panics),
+        &found,
         "A panic ends the page's worker or a clinic's process; return an Error with a code:",
     );
 }

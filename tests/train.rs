@@ -15,8 +15,8 @@ use pollster::block_on;
 use radllama::cpu::{CpuExecutor, CpuStore};
 use radllama::gguf::TensorType;
 use radllama::lora::{Adapter, LoraConfig, Pair, Target};
-use radllama::model::loader::{Loader, Part, Weights};
 use radllama::model::Executor;
+use radllama::model::loader::{Loader, Part, Weights};
 use radllama::prompt::Template;
 use radllama::train::{Base, Example, Network, Options, Precision, Schedule, Trainer};
 use serde_json::Value;
@@ -285,8 +285,17 @@ fn options_out_of_range_are_named() {
         error(fine(), Options { clip: f64::INFINITY, ..options() }, 4),
         error(fine(), options(), 0),
     ];
-    let names =
-        ["rank", "alpha", "dropout", "targets", "epochs", "learning-rate", "warmup", "clip", "pairs"];
+    let names = [
+        "rank",
+        "alpha",
+        "dropout",
+        "targets",
+        "epochs",
+        "learning-rate",
+        "warmup",
+        "clip",
+        "pairs",
+    ];
     for (case, name) in cases.iter().zip(names) {
         assert!(case.contains(name), "{name}: {case}");
     }
@@ -329,7 +338,8 @@ fn lay_out(folder: &Path) {
     std::fs::write(folder.join("tiny.gguf"), &Tiny::new(TensorType::Q8_0).files()[0]).unwrap();
     for (name, count) in [("train", 24), ("validation", 5)] {
         let lines = reports(count).into_iter().enumerate().map(|(i, (findings, impression))| {
-            let line = serde_json::json!({ "id": i, "findings": findings, "impression": impression });
+            let line =
+                serde_json::json!({ "id": i, "findings": findings, "impression": impression });
             format!("{line}\n")
         });
         std::fs::write(folder.join(format!("{name}.jsonl")), lines.collect::<String>()).unwrap();

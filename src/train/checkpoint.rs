@@ -120,15 +120,21 @@ impl Trainer {
             if view.dtype() != Dtype::F32 || view.data().len() != 4 * length {
                 return Err(damaged(format!("{name} has another size")));
             }
-            Ok(view.data().chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect())
+            Ok(view
+                .data()
+                .chunks_exact(4)
+                .map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]))
+                .collect())
         };
         for (name, var) in self.network.variables() {
             let length = var.elem_count();
             let values = read(format!("{name}.value"), length)?;
             let tensor = Tensor::from_vec(values, var.shape(), &Device::Cpu).map_err(internal)?;
             var.set(&tensor).map_err(internal)?;
-            let moments =
-                Moments { m: read(format!("{name}.m"), length)?, v: read(format!("{name}.v"), length)? };
+            let moments = Moments {
+                m: read(format!("{name}.m"), length)?,
+                v: read(format!("{name}.v"), length)?,
+            };
             self.moments.insert(name, moments);
         }
         self.best = None;

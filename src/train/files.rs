@@ -194,7 +194,9 @@ fn plot(log: &[LogLine], svg: &mut String) -> Result<(), Box<dyn std::error::Err
     chart.configure_mesh().x_desc("epoch").light_line_style(WHITE).draw()?;
     let (blue, orange) = (RGBColor(31, 119, 180), RGBColor(214, 98, 14));
     let key = |colour: RGBColor| {
-        move |(x, y): (i32, i32)| PathElement::new(vec![(x, y), (x + 18, y)], colour.stroke_width(2))
+        move |(x, y): (i32, i32)| {
+            PathElement::new(vec![(x, y), (x + 18, y)], colour.stroke_width(2))
+        }
     };
     chart
         .draw_series(LineSeries::new(smooth, blue.stroke_width(2)))?

@@ -21,7 +21,8 @@ impl Schedule {
         if step < warmup {
             return (step + 1) as f64 / warmup as f64;
         }
-        let left = (total.saturating_sub(step)) as f64 / (total.saturating_sub(warmup)).max(1) as f64;
+        let left =
+            (total.saturating_sub(step)) as f64 / (total.saturating_sub(warmup)).max(1) as f64;
         match self {
             Schedule::Cosine => 0.5 * (1.0 - (std::f64::consts::PI * left).cos()),
             Schedule::Linear => left,

@@ -136,8 +136,7 @@ impl Trainer {
     /// Whether all epochs are done, or validation has not got better for too long.
     pub fn finished(&self) -> bool {
         let patience = self.options.patience;
-        self.state.step >= self.total_steps()
-            || (patience > 0 && self.state.since_best >= patience)
+        self.state.step >= self.total_steps() || (patience > 0 && self.state.since_best >= patience)
     }
 
     /// One update.

@@ -87,7 +87,8 @@ pub(crate) fn test() -> Result<()> {
     let web = ["--features", "web", "--target", WASM_TARGET];
     tally.check("clippy for wasm", checked(cargo(core.iter().chain(&web).chain(&deny))));
     step("native tests");
-    let mut native = cargo(["test", "--package", "radllama", "--features", "train", "--no-fail-fast"]);
+    let mut native =
+        cargo(["test", "--package", "radllama", "--features", "train", "--no-fail-fast"]);
     native.envs(environment.iter().cloned());
     tally.tests("cargo test", native, cargo_counts);
     let chores = cargo(["test", "--package", "xtask", "--profile", "xtask"]); // as it is built already

@@ -217,11 +217,8 @@ pub(crate) fn run(args: &Args, json: bool) -> Result<ExitCode> {
     let path = args.base.clone().map_or_else(default_model, Ok)?;
     let files = ModelFiles::open(&path)?;
     let bar = output::bytes_bar("loading", files.total_bytes());
-    let weights = files.load(
-        CpuStore::default(),
-        &mut |done, _| bar.set_position(done),
-        &mut || Ok(()),
-    )?;
+    let weights =
+        files.load(CpuStore::default(), &mut |done, _| bar.set_position(done), &mut || Ok(()))?;
     bar.finish_and_clear();
     let template = match &args.template {
         Some(name) => Template::from_name(name).ok_or_else(|| Error::BadOption {
@@ -237,8 +234,7 @@ pub(crate) fn run(args: &Args, json: bool) -> Result<ExitCode> {
     let base_hash = (!base.sha256.is_empty()).then_some(hash);
 
     let tokenizer = &base.tokenizer;
-    let (train, train_out, train_hash) =
-        examples(&args.train, tokenizer, template, args.longest)?;
+    let (train, train_out, train_hash) = examples(&args.train, tokenizer, template, args.longest)?;
     let (validation, validation_out, _) = match &args.validation {
         Some(path) => examples(path, tokenizer, template, args.longest)?,
         None => Default::default(),
@@ -263,8 +259,7 @@ pub(crate) fn run(args: &Args, json: bool) -> Result<ExitCode> {
     .to_string();
     let sizes = (train.len(), validation.len());
     let (config, parameters) = (base.config.clone(), base.multiplied_parameters());
-    let mut trainer =
-        Trainer::new(base, lora, start.as_ref(), args.options(), train, validation)?;
+    let mut trainer = Trainer::new(base, lora, start.as_ref(), args.options(), train, validation)?;
     let mut folder = RunFolder::open(&args.output)?;
     if let Some(bytes) = folder.checkpoint()?.filter(|_| !args.restart) {
         trainer.restore(&bytes, &fingerprint)?;

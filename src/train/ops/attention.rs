@@ -133,8 +133,7 @@ impl Attention {
                 let v = self.take(v, self.kv_heads, kv, sequence, false);
                 let outs: Vec<_> = (0..self.group())
                     .map(|i| {
-                        let q =
-                            self.take(q, self.heads, kv * self.group() + i, sequence, true);
+                        let q = self.take(q, self.heads, kv * self.group() + i, sequence, true);
                         let p = self.weights(&q, &k, sequence.1);
                         let mut out = vec![0.0; sequence.1 * dh];
                         multiply_here(&mut out, dh, rows(&p, sequence.1), rows(&v, dh), 1.0);
@@ -213,8 +212,7 @@ impl CustomOp3 for Attention {
         v: &CpuStorage,
         v_layout: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
-        let out =
-            self.forward(values(q, q_layout)?, values(k, k_layout)?, values(v, v_layout)?);
+        let out = self.forward(values(q, q_layout)?, values(k, k_layout)?, values(v, v_layout)?);
         Ok((CpuStorage::F32(out), q_layout.shape().clone()))
     }
 
@@ -227,9 +225,8 @@ impl CustomOp3 for Attention {
         g: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
         let g = g.contiguous()?;
-        let [dq, dk, dv] = with(q, |q| {
-            with(k, |k| with(v, |v| with(&g, |g| Ok(self.backward(q, k, v, g)))))
-        })?;
+        let [dq, dk, dv] =
+            with(q, |q| with(k, |k| with(v, |v| with(&g, |g| Ok(self.backward(q, k, v, g))))))?;
         Ok((
             Some(tensor(dq, q.shape())?),
             Some(tensor(dk, k.shape())?),

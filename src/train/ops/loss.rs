@@ -57,9 +57,7 @@ impl CustomOp1 for CrossEntropy {
 
     fn bwd(&self, h: &Tensor, _: &Tensor, g: &Tensor) -> Result<Option<Tensor>> {
         let gradient = self.gradient.lock().ok().and_then(|mut gradient| gradient.take());
-        let Some(gradient) = gradient else {
-            candle_core::bail!("the loss was walked back twice")
-        };
+        let Some(gradient) = gradient else { candle_core::bail!("the loss was walked back twice") };
         let mut dh = self.lm_head.backward(&gradient);
         with(g, |g| {
             dh.iter_mut().for_each(|dh| *dh *= g[0]);
