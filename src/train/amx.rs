@@ -31,6 +31,30 @@ fn bf16(value: f32) -> u16 {
     ((bits + 0x7fff + ((bits >> 16) & 1)) >> 16) as u16
 }
 
+/// A matrix A \[m\]\[k\] in bf16, its sizes filled up with zeros to multiples of 32.
+#[derive(Debug)]
+pub(super) struct Rows {
+    k: usize,
+    values: Vec<u16>,
+}
+
+impl Rows {
+    /// Rounds rows of `width`.
+    pub(super) fn new(rows: &[f32], width: usize) -> Rows {
+        let k = width.next_multiple_of(DEPTH);
+        let height = (rows.len() / width).next_multiple_of(BLOCK);
+        let mut values = vec![0; height * k];
+        values.par_chunks_mut(CHUNK * k).zip(rows.par_chunks(CHUNK * width)).for_each(
+            |(values, rows)| {
+                for (values, row) in values.chunks_exact_mut(k).zip(rows.chunks_exact(width)) {
+                    values.iter_mut().zip(row).for_each(|(value, &v)| *value = bf16(v));
+                }
+            },
+        );
+        Rows { k, values }
+    }
+}
+
 /// A matrix B \[k\]\[n\] in bf16, laid out as tiles: by 16 columns, then by 32 rows. Sizes are filled up
 /// with zeros to multiples of 32.
 #[derive(Debug)]
@@ -42,8 +66,8 @@ pub(super) struct Packed {
 }
 
 impl Packed {
-    /// Packs B from its rows of `width`, times `scale`.
-    pub(super) fn from_rows(rows: &[f32], width: usize, scale: f32) -> Packed {
+    /// Packs B from its rows of `width`.
+    pub(super) fn from_rows(rows: &[f32], width: usize) -> Packed {
         let height = rows.len() / width;
         let (k, n) = (height.next_multiple_of(DEPTH), width.next_multiple_of(BLOCK));
         let mut tiles = vec![0; k * n];
@@ -53,18 +77,18 @@ impl Packed {
             for (pair, tiles) in rows.chunks(2 * width).zip(tiles.chunks_exact_mut(32)) {
                 let (upper, lower) = pair.split_at(width);
                 for (i, &v) in upper[first..last].iter().enumerate() {
-                    tiles[2 * i] = bf16(v * scale);
+                    tiles[2 * i] = bf16(v);
                 }
                 for (i, &v) in lower.get(first..last).unwrap_or(&[]).iter().enumerate() {
-                    tiles[2 * i + 1] = bf16(v * scale);
+                    tiles[2 * i + 1] = bf16(v);
                 }
             }
         });
         Packed { k, n, tiles }
     }
 
-    /// Packs B from its columns, each `height` values long, times `scale`.
-    pub(super) fn from_columns(columns: &[f32], height: usize, scale: f32) -> Packed {
+    /// Packs B from its columns, each `height` values long.
+    pub(super) fn from_columns(columns: &[f32], height: usize) -> Packed {
         let width = columns.len() / height;
         let (k, n) = (height.next_multiple_of(DEPTH), width.next_multiple_of(BLOCK));
         let mut tiles = vec![0; k * n];
@@ -73,7 +97,7 @@ impl Packed {
             for (j, column) in columns.chunks_exact(height).enumerate() {
                 for (pair, tiles) in column.chunks(2).zip(tiles.chunks_exact_mut(32)) {
                     for (i, &v) in pair.iter().enumerate() {
-                        tiles[2 * j + i] = bf16(v * scale);
+                        tiles[2 * j + i] = bf16(v);
                     }
                 }
             }
@@ -81,32 +105,17 @@ impl Packed {
         Packed { k, n, tiles }
     }
 
-    /// C \[m\]\[`width`\] = A B for A in rows of `depth`. `depth` and `width` are the sizes before the
-    /// filling up, or after it.
-    pub(super) fn multiply(&self, a: &[f32], depth: usize, width: usize) -> Vec<f32> {
-        let mut c = vec![0.0; a.len() / depth * width];
-        self.multiply_add(a, depth, &mut c, width);
-        c
-    }
-
-    /// C += A B.
-    pub(super) fn multiply_add(&self, a: &[f32], depth: usize, c: &mut [f32], width: usize) {
+    /// C += A B, with C in rows of `width`.
+    pub(super) fn multiply_add(&self, a: &Rows, c: &mut [f32], width: usize) {
         let (k, n) = (self.k, self.n);
-        assert!(a.len() / depth == c.len() / width && depth <= k && width <= n);
-        c.par_chunks_mut(CHUNK * width).zip(a.par_chunks(CHUNK * depth)).for_each(|(c, a)| {
+        assert!(a.k == k && width <= n && a.values.len() / k >= c.len() / width);
+        c.par_chunks_mut(CHUNK * width).zip(a.values.par_chunks(CHUNK * k)).for_each(|(c, a)| {
             let rows = c.len() / width;
-            let padded = rows.next_multiple_of(BLOCK);
-            let mut low = vec![0; padded * k];
-            for (low, a) in low.chunks_exact_mut(k).zip(a.chunks_exact(depth)) {
-                for (low, &a) in low.iter_mut().zip(a) {
-                    *low = bf16(a);
-                }
+            if rows * k == a.len() && width == n {
+                return self.chunk(a, c);
             }
-            if padded == rows && width == n {
-                return self.chunk(&low, c);
-            }
-            let mut filled = vec![0.0; padded * n];
-            self.chunk(&low, &mut filled);
+            let mut filled = vec![0.0; a.len() / k * n];
+            self.chunk(a, &mut filled);
             for (c, filled) in c.chunks_exact_mut(width).zip(filled.chunks_exact(n)) {
                 c.iter_mut().zip(filled).for_each(|(c, filled)| *c += filled);
             }

@@ -28,12 +28,16 @@ pub struct Base {
     pub(super) lm_head: Arc<Frozen>,
 }
 
+/// The matrices that share their input, in the order of the forward pass.
+pub(super) const GROUPS: [&[Target]; 4] =
+    [&[Target::Q, Target::K, Target::V], &[Target::O], &[Target::Gate, Target::Up], &[Target::Down]];
+
 /// One block.
 pub(super) struct BaseLayer {
     pub(super) attention_norm: Arc<Vec<f32>>,
     pub(super) ffn_norm: Arc<Vec<f32>>,
-    /// By [`Target::ALL`]'s order.
-    pub(super) matrices: [Arc<Frozen>; 7],
+    /// By [`GROUPS`]: matrices that are multiplied together are one.
+    pub(super) matrices: [Arc<Frozen>; 4],
 }
 
 impl Base {
@@ -47,15 +51,18 @@ impl Base {
         let vector = |buffer: BufferId| -> Result<Arc<Vec<f32>>> {
             Ok(Arc::new(store.words(buffer)?.iter().map(|&word| f32::from_bits(word)).collect()))
         };
-        let matrix = |matrix: Matrix, first: u32, target: Target| -> Result<Arc<Frozen>> {
-            let (count, cols) = target.shape(&config);
-            let mut rows = dequantize(&store, matrix, first, count)?;
-            if let Some(heads) = target.permuted_heads(&config) {
-                rows = half_split(&rows, heads as usize, cols as usize);
+        let group = |matrix: Matrix, targets: &[Target]| -> Result<Arc<Frozen>> {
+            let mut rows = dequantize(&store, matrix)?;
+            let (mut first, cols) = (0, matrix.cols as usize);
+            for target in targets {
+                let values = target.shape(&config).0 as usize * cols;
+                if let Some(heads) = target.permuted_heads(&config) {
+                    half_split(&mut rows[first..first + values], heads as usize, cols);
+                }
+                first += values;
             }
-            Ok(Arc::new(Frozen::new(rows, cols as usize, precision)))
+            Ok(Arc::new(Frozen::new(rows, cols, precision)))
         };
-        let (q, kv) = (config.attention_size(), config.kv_size());
         let layers = layout
             .layers
             .iter()
@@ -64,24 +71,24 @@ impl Base {
                     attention_norm: vector(layer.attention_norm)?,
                     ffn_norm: vector(layer.ffn_norm)?,
                     matrices: [
-                        matrix(layer.qkv, 0, Target::Q)?,
-                        matrix(layer.qkv, q, Target::K)?,
-                        matrix(layer.qkv, q + kv, Target::V)?,
-                        matrix(layer.output, 0, Target::O)?,
-                        matrix(layer.gate_up, 0, Target::Gate)?,
-                        matrix(layer.gate_up, config.intermediate_size, Target::Up)?,
-                        matrix(layer.down, 0, Target::Down)?,
+                        group(layer.qkv, GROUPS[0])?,
+                        group(layer.output, GROUPS[1])?,
+                        group(layer.gate_up, GROUPS[2])?,
+                        group(layer.down, GROUPS[3])?,
                     ],
                 })
             })
             .collect::<Result<_>>()?;
-        let all = |matrix: Matrix| dequantize(&store, matrix, 0, matrix.rows);
         let width = config.hidden_size as usize;
         Ok(Base {
-            embedding: all(layout.embedding)?,
+            embedding: dequantize(&store, layout.embedding)?,
             layers,
             final_norm: vector(layout.final_norm)?,
-            lm_head: Arc::new(Frozen::new(all(layout.lm_head)?, width, precision)),
+            lm_head: Arc::new(Frozen::new(
+                dequantize(&store, layout.lm_head)?,
+                width,
+                precision,
+            )),
             config,
             tokenizer,
             sha256,
@@ -95,32 +102,30 @@ impl Base {
     }
 }
 
-/// Rows `first`… of a matrix as f32, \[count\]\[cols\].
-fn dequantize(store: &CpuStore, matrix: Matrix, first: u32, count: u32) -> Result<Vec<f32>> {
+/// A matrix as f32, \[rows\]\[cols\].
+fn dequantize(store: &CpuStore, matrix: Matrix) -> Result<Vec<f32>> {
     let (codes, scales) = (store.words(matrix.codes)?, store.words(matrix.scales)?);
     let code_words = matrix.format.code_words(matrix.cols) as usize;
     let scale_words = matrix.format.scale_words(matrix.cols) as usize;
     let cols = matrix.cols as usize;
-    let mut out = vec![0.0; count as usize * cols];
-    for (i, row) in out.chunks_exact_mut(cols).enumerate() {
-        let at = first as usize + i;
+    let mut out = vec![0.0; matrix.rows as usize * cols];
+    for (at, row) in out.chunks_exact_mut(cols).enumerate() {
         let codes = &codes[at * code_words..][..code_words];
         dequantize_row(matrix.format, codes, &scales[at * scale_words..][..scale_words], row);
     }
     Ok(out)
 }
 
-/// Rows of GGUF's order (rotary pairs beside each other) in Hugging Face's (pairs half a head apart).
-fn half_split(rows: &[f32], heads: usize, cols: usize) -> Vec<f32> {
+/// Brings rows of GGUF's order (rotary pairs beside each other) into Hugging Face's (pairs half a head
+/// apart).
+fn half_split(rows: &mut [f32], heads: usize, cols: usize) {
     let head = rows.len() / heads; // values of one head's rows
     let half = head / cols / 2;
-    let mut out = Vec::with_capacity(rows.len());
-    for rows in rows.chunks_exact(head) {
-        for side in 0..2 {
-            for pair in 0..half {
-                out.extend_from_slice(&rows[(2 * pair + side) * cols..][..cols]);
-            }
+    for rows in rows.chunks_exact_mut(head) {
+        let before = rows.to_vec();
+        for (at, row) in rows.chunks_exact_mut(cols).enumerate() {
+            let (side, pair) = (at / half, at % half);
+            row.copy_from_slice(&before[(2 * pair + side) * cols..][..cols]);
         }
     }
-    out
 }

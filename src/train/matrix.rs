@@ -2,7 +2,7 @@
 
 use gemm::Parallelism;
 
-use super::amx::{self, Packed};
+use super::amx::{self, Packed, Rows};
 
 /// What the products with the frozen weights are computed in. Sums are f32 either way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,8 +39,8 @@ impl Frozen {
     pub fn new(weights: Vec<f32>, cols: usize, precision: Precision) -> Frozen {
         let rows = weights.len() / cols;
         if precision == Precision::Bf16 && amx::available() {
-            let transposed = Packed::from_columns(&weights, cols, 1.0);
-            let plain = Packed::from_rows(&weights, cols, 1.0);
+            let transposed = Packed::from_columns(&weights, cols);
+            let plain = Packed::from_rows(&weights, cols);
             return Frozen { rows, cols, kind: Kind::Bf16 { transposed, plain } };
         }
         Frozen { rows, cols, kind: Kind::F32(weights) }
@@ -65,87 +65,92 @@ impl Frozen {
     }
 
     /// x Wᵀ for x \[T\]\[cols\]: \[T\]\[rows\].
-    pub fn forward(&self, x: &[f32]) -> Vec<f32> {
-        match &self.kind {
-            Kind::Bf16 { transposed, .. } => transposed.multiply(x, self.cols, self.rows),
-            Kind::F32(w) => {
-                let mut y = vec![0.0; x.len() / self.cols * self.rows];
-                multiply(&mut y, self.rows, rows(x, self.cols), columns(w, self.cols), 1.0);
-                y
+    pub(super) fn forward(&self, x: &Operand<'_>) -> Vec<f32> {
+        let mut y = vec![0.0; x.height * self.rows];
+        match (&self.kind, &x.kind) {
+            (Kind::Bf16 { transposed, .. }, OperandKind::Bf16(x)) => {
+                transposed.multiply_add(x, &mut y, self.rows);
             }
+            (Kind::F32(w), OperandKind::F32(x)) => {
+                multiply(&mut y, self.rows, rows(x, self.cols), columns(w, self.cols), 1.0);
+            }
+            _ => debug_assert!(false, "operand and matrix are of two precisions"),
         }
+        y
     }
 
     /// g W for g \[T\]\[rows\]: \[T\]\[cols\].
-    pub fn backward(&self, g: &[f32]) -> Vec<f32> {
-        match &self.kind {
-            Kind::Bf16 { plain, .. } => plain.multiply(g, self.rows, self.cols),
-            Kind::F32(w) => {
-                let mut x = vec![0.0; g.len() / self.rows * self.cols];
+    pub(super) fn backward(&self, g: &Operand<'_>) -> Vec<f32> {
+        let mut x = vec![0.0; g.height * self.cols];
+        match (&self.kind, &g.kind) {
+            (Kind::Bf16 { plain, .. }, OperandKind::Bf16(g)) => {
+                plain.multiply_add(g, &mut x, self.cols);
+            }
+            (Kind::F32(w), OperandKind::F32(g)) => {
                 multiply(&mut x, self.cols, rows(g, self.rows), rows(w, self.cols), 1.0);
-                x
             }
+            _ => debug_assert!(false, "operand and matrix are of two precisions"),
         }
+        x
     }
 }
 
-/// A factor of a low-rank update and its products, in the precision of the matrix beside it.
-pub(super) struct Factor<'a> {
-    /// \[R\]\[width\] for A, \[width\]\[R\] for B.
-    values: &'a [f32],
-    /// Length of its rows.
-    width: usize,
-    precision: Precision,
+/// The left side of several products, rounded once.
+pub(super) struct Operand<'a> {
+    height: usize,
+    kind: OperandKind<'a>,
 }
 
-impl<'a> Factor<'a> {
+enum OperandKind<'a> {
+    F32(&'a [f32]),
+    Bf16(Rows),
+}
+
+impl<'a> Operand<'a> {
+    /// Rows of `width`.
     pub(super) fn new(values: &'a [f32], width: usize, precision: Precision) -> Self {
-        Factor { values, width, precision }
+        let kind = match precision {
+            Precision::F32 => OperandKind::F32(values),
+            Precision::Bf16 => OperandKind::Bf16(Rows::new(values, width)),
+        };
+        Operand { height: values.len() / width, kind }
     }
 
-    /// C += scale · x Fᵀ.
-    pub(super) fn add_transposed(&self, x: &[f32], c: &mut [f32], scale: f32) {
-        let (out, width) = (self.values.len() / self.width, self.width);
-        match self.precision {
-            Precision::Bf16 => {
-                Packed::from_columns(self.values, width, scale).multiply_add(x, width, c, out);
-            }
-            Precision::F32 => multiply(c, out, rows(x, width), columns(self.values, width), scale),
+    /// C += x Fᵀ for F in rows of x's width, C in rows of `out`.
+    pub(super) fn times_transposed(&self, f: &[f32], c: &mut [f32], out: usize) {
+        let width = f.len() / out;
+        match &self.kind {
+            OperandKind::Bf16(x) => Packed::from_columns(f, width).multiply_add(x, c, out),
+            OperandKind::F32(x) => multiply(c, out, rows(x, width), columns(f, width), 1.0),
         }
     }
 
-    /// C += scale · x F.
-    pub(super) fn add(&self, x: &[f32], c: &mut [f32], scale: f32) {
-        let (depth, width) = (self.values.len() / self.width, self.width);
-        match self.precision {
-            Precision::Bf16 => {
-                Packed::from_rows(self.values, width, scale).multiply_add(x, depth, c, width);
-            }
-            Precision::F32 => multiply(c, width, rows(x, depth), rows(self.values, width), scale),
+    /// C += x F for F and C in rows of `width`.
+    pub(super) fn times(&self, f: &[f32], c: &mut [f32], width: usize) {
+        match &self.kind {
+            OperandKind::Bf16(x) => Packed::from_rows(f, width).multiply_add(x, c, width),
+            OperandKind::F32(x) => multiply(c, width, rows(x, f.len() / width), rows(f, width), 1.0),
         }
     }
 }
 
-/// scale · lᵀ x \[R\]\[width\] for l \[T\]\[R\] and x \[T\]\[width\]: a factor's gradient.
+/// lᵀ x \[R\]\[width\] for l \[T\]\[R\] and x \[T\]\[width\]: a factor's gradient.
 pub(super) fn outer(
     l: &[f32],
     rank: usize,
     x: &[f32],
     width: usize,
-    scale: f32,
     precision: Precision,
 ) -> Vec<f32> {
+    let mut out = vec![0.0; rank * width];
     match precision {
         Precision::Bf16 => {
-            let transposed = transpose(l, rank);
-            Packed::from_rows(x, width, scale).multiply(&transposed, l.len() / rank, width)
+            let l = transpose(l, rank);
+            Operand::new(&l, l.len() / rank, precision).times(x, &mut out, width);
         }
-        Precision::F32 => {
-            let mut out = vec![0.0; rank * width];
-            multiply(&mut out, width, columns(l, rank), rows(x, width), scale);
-            out
-        }
+        Precision::F32 => multiply(&mut out, width, columns(l, rank), rows(x, width), 1.0),
     }
+    out
 }
 
 /// Rows of `width` as columns.
@@ -223,7 +228,8 @@ pub fn measured_flops(rows: usize, cols: usize, tokens: usize, precision: Precis
     let x = vec![0.5; tokens * cols];
     let seconds = (0..5).map(|_| {
         let start = std::time::Instant::now();
-        std::hint::black_box(matrix.forward(std::hint::black_box(&x)));
+        let x = Operand::new(std::hint::black_box(&x), cols, precision);
+        std::hint::black_box(matrix.forward(&x));
         start.elapsed().as_secs_f64()
     });
     2.0 * (rows * cols * tokens) as f64 / seconds.fold(f64::INFINITY, f64::min)

@@ -5,10 +5,10 @@ use std::sync::{Arc, Mutex};
 
 use candle_core::{Device, Tensor, Var};
 
-use super::base::Base;
+use super::base::{Base, GROUPS};
 use super::examples::{Batch, Example};
 use super::ops::{
-    Attention, CrossEntropy, Dropout, FrozenLinear, LoraLinear, RmsNorm, Rope, Swiglu,
+    Attention, Block, CrossEntropy, Dropout, FrozenLinear, LoraLinear, RmsNorm, Rope, Swiglu,
 };
 use crate::error::{Error, Result};
 use crate::lora::{Adapter, LoraConfig, Pair, Target};
@@ -19,18 +19,77 @@ pub(super) fn internal(error: candle_core::Error) -> Error {
     Error::Internal(format!("training: {error}"))
 }
 
-/// A and B of one matrix.
+/// The factors of matrices that are multiplied together: their A's one below the other \[ΣR\]\[in\], their
+/// B's on the diagonal of one matrix \[Σout\]\[ΣR\].
 struct Factors {
     a: Var,
     b: Var,
-    scale: f32,
+    /// What of it is whose.
+    parts: Vec<(Target, Block)>,
+    blocks: Arc<Vec<Block>>,
+}
+
+impl Factors {
+    /// Stacks the pairs of one group; `None` without any.
+    fn stack(
+        config: &crate::LlamaConfig,
+        group: &[Target],
+        pairs: &BTreeMap<Target, &Pair>,
+    ) -> candle_core::Result<Option<Factors>> {
+        let ranks: usize = pairs.values().map(|pair| pair.rank as usize).sum();
+        let outs: usize = group.iter().map(|target| target.shape(config).0 as usize).sum();
+        let Some(inner) = group.first().map(|target| target.shape(config).1 as usize) else {
+            return Ok(None);
+        };
+        if ranks == 0 {
+            return Ok(None);
+        }
+        let (mut a, mut b) = (Vec::with_capacity(ranks * inner), vec![0.0; outs * ranks]);
+        let (mut parts, mut first_row, mut first_rank) = (Vec::new(), 0, 0);
+        for target in group {
+            let out = target.shape(config).0 as usize;
+            if let Some(pair) = pairs.get(target) {
+                let rank = pair.rank as usize;
+                a.extend_from_slice(&pair.a);
+                for (row, values) in pair.b.chunks_exact(rank).enumerate() {
+                    b[(first_row + row) * ranks + first_rank..][..rank].copy_from_slice(values);
+                }
+                let (rows, ranks) = (first_row..first_row + out, first_rank..first_rank + rank);
+                parts.push((*target, Block { rows, ranks, scale: pair.scale }));
+                first_rank += rank;
+            }
+            first_row += out;
+        }
+        let var = |values, shape| Var::from_tensor(&Tensor::from_vec(values, shape, &Device::Cpu)?);
+        let blocks = Arc::new(parts.iter().map(|(_, block)| block.clone()).collect());
+        let (a, b) = (var(a, (ranks, inner))?, var(b, (outs, ranks))?);
+        Ok(Some(Factors { a, b, parts, blocks }))
+    }
+
+    /// The pairs again, from values of A and B: the variables' own, or their gradients.
+    fn unstack(&self, a: &Tensor, b: &Tensor) -> candle_core::Result<Vec<(Target, Pair)>> {
+        let (ranks, inner) = a.dims2()?;
+        let (a, b) = (a.flatten_all()?.to_vec1::<f32>()?, b.flatten_all()?.to_vec1::<f32>()?);
+        let pair = |(target, block): &(Target, Block)| {
+            let rows = b[block.rows.start * ranks..block.rows.end * ranks].chunks_exact(ranks);
+            let pair = Pair {
+                rank: block.ranks.len() as u32,
+                scale: block.scale,
+                a: a[block.ranks.start * inner..block.ranks.end * inner].to_vec(),
+                b: rows.flat_map(|row| &row[block.ranks.clone()]).copied().collect(),
+            };
+            (*target, pair)
+        };
+        Ok(self.parts.iter().map(pair).collect())
+    }
 }
 
 /// Base and adapter.
 pub struct Network {
     pub(super) base: Arc<Base>,
     config: LoraConfig,
-    factors: BTreeMap<(u32, Target), Factors>,
+    /// By layer and [`GROUPS`].
+    factors: BTreeMap<(u32, usize), Factors>,
     rope: Arc<Rope>,
 }
 
@@ -71,25 +130,28 @@ impl Network {
     /// # Errors
     /// [`Error::WrongShape`] for factors that do not fit the base.
     pub fn from_adapter(base: Arc<Base>, adapter: &Adapter, longest: usize) -> Result<Network> {
-        let var = |values: &[f32], rows: u32, cols: u32, name: &str| -> Result<Var> {
-            if values.len() as u64 != u64::from(rows) * u64::from(cols) {
-                return Err(Error::WrongShape {
-                    tensor: name.to_owned(),
-                    expected: vec![u64::from(rows), u64::from(cols)],
-                    found: vec![values.len() as u64],
-                });
-            }
-            let shape = (rows as usize, cols as usize);
-            let tensor = Tensor::from_slice(values, shape, &Device::Cpu);
-            tensor.and_then(|tensor| Var::from_tensor(&tensor)).map_err(internal)
-        };
-        let mut factors = BTreeMap::new();
         for (&(layer, target), pair) in &adapter.pairs {
             let (out, inner) = target.shape(&base.config);
-            let name = format!("layers.{layer}.{}", target.name());
-            let a = var(&pair.a, pair.rank, inner, &name)?;
-            let b = var(&pair.b, out, pair.rank, &name)?;
-            factors.insert((layer, target), Factors { a, b, scale: pair.scale });
+            for (side, values, rows, cols) in
+                [('A', &pair.a, pair.rank, inner), ('B', &pair.b, out, pair.rank)]
+            {
+                if values.len() as u64 != u64::from(rows) * u64::from(cols) {
+                    return Err(Error::WrongShape {
+                        tensor: format!("layers.{layer}.{}.lora_{side}", target.name()),
+                        expected: vec![u64::from(rows), u64::from(cols)],
+                        found: vec![values.len() as u64],
+                    });
+                }
+            }
+        }
+        let mut factors = BTreeMap::new();
+        for layer in 0..base.config.num_hidden_layers {
+            for (index, group) in GROUPS.into_iter().enumerate() {
+                let own = |target: &Target| Some((*target, adapter.pairs.get(&(layer, *target))?));
+                let pairs = group.iter().filter_map(own).collect();
+                let stacked = Factors::stack(&base.config, group, &pairs).map_err(internal)?;
+                factors.extend(stacked.map(|stacked| ((layer, index), stacked)));
+            }
         }
         let head_dim = base.config.head_dim as usize;
         let rope = Arc::new(Rope::new(longest, head_dim, base.config.rope_theta));
@@ -98,27 +160,30 @@ impl Network {
 
     /// The variables with their names, always in the same order.
     pub(super) fn variables(&self) -> impl Iterator<Item = (String, &Var)> {
-        self.factors.iter().flat_map(|(&(layer, target), factors)| {
+        self.factors.iter().flat_map(|(&(layer, group), factors)| {
             [("a", &factors.a), ("b", &factors.b)]
-                .map(|(side, var)| (format!("layers.{layer}.{}.{side}", target.name()), var))
+                .map(|(side, var)| (format!("layers.{layer}.{group}.{side}"), var))
         })
     }
 
     /// The adapter as it stands.
     pub fn adapter(&self) -> Result<Adapter> {
-        let values = |var: &Var| var.flatten_all()?.to_vec1::<f32>();
-        let pairs = self
-            .factors
-            .iter()
-            .map(|(&key, factors)| {
-                let rank = factors.a.dims()[0] as u32;
-                let (a, b) = (values(&factors.a)?, values(&factors.b)?);
-                Ok((key, Pair { rank, scale: factors.scale, a, b }))
-            })
-            .collect::<candle_core::Result<_>>()
-            .map_err(internal)?;
+        let pairs = self.pairs(|var| Ok(var.as_tensor().clone())).map_err(internal)?;
         let base_sha256 = None;
         Ok(Adapter { config: self.config.clone(), base_sha256, pairs })
+    }
+
+    /// What `of` makes of each variable, by layer and target.
+    fn pairs(
+        &self,
+        of: impl Fn(&Var) -> candle_core::Result<Tensor>,
+    ) -> candle_core::Result<BTreeMap<(u32, Target), Pair>> {
+        let mut pairs = BTreeMap::new();
+        for (&(layer, _), factors) in &self.factors {
+            let own = factors.unstack(&of(&factors.a)?, &of(&factors.b)?)?;
+            pairs.extend(own.into_iter().map(|(target, pair)| ((layer, target), pair)));
+        }
+        Ok(pairs)
     }
 
     /// Σ of the cross entropies of a batch's responses: a scalar to walk back from.
@@ -155,23 +220,16 @@ impl Network {
     /// # Errors
     /// [`Error::Internal`].
     pub fn gradients(&self, examples: &[Example]) -> Result<(f64, BTreeMap<(u32, Target), Pair>)> {
-        let compute = || -> candle_core::Result<_> {
-            let mut sum = 0.0;
-            let mut gradients: BTreeMap<_, Pair> = BTreeMap::new();
-            for batch in Batch::pack(examples, usize::MAX) {
-                let loss = self.loss(&batch, Mode::default())?;
-                let store = loss.backward()?;
-                for (&key, Factors { a, b, scale }) in &self.factors {
-                    let by = |var: &Var| match store.get(var) {
-                        Some(gradient) => gradient.flatten_all()?.to_vec1::<f32>(),
-                        None => Ok(vec![0.0; var.elem_count()]),
-                    };
-                    let rank = a.dims()[0] as u32;
-                    gradients.insert(key, Pair { rank, scale: *scale, a: by(a)?, b: by(b)? });
-                }
-                sum += f64::from(loss.to_scalar::<f32>()?);
-            }
-            Ok((sum, gradients))
+        let compute = || {
+            let batches = Batch::pack(examples, usize::MAX);
+            let batch = batches.first().cloned().unwrap_or_default();
+            let loss = self.loss(&batch, Mode::default())?;
+            let store = loss.backward()?;
+            let gradient = |var: &Var| match store.get(var) {
+                Some(gradient) => Ok(gradient.clone()),
+                None => var.zeros_like(),
+            };
+            Ok((f64::from(loss.to_scalar::<f32>()?), self.pairs(gradient)?))
         };
         compute().map_err(internal)
     }
@@ -198,35 +256,32 @@ impl Network {
         };
         let mut hidden = Tensor::from_vec(embedded, (batch.ids.len(), width), &Device::Cpu)?;
         for (i, layer) in self.base.layers.iter().enumerate() {
-            let product = |x: &Tensor, target| self.product(i as u32, target, x, dropout);
-            let x = self.normed(&hidden, &layer.attention_norm)?;
-            let (q, k) = (product(&x, Target::Q)?, product(&x, Target::K)?);
-            let x = q.apply_op3(&k, &product(&x, Target::V)?, attention.clone())?;
-            hidden = (hidden + product(&x, Target::O)?)?;
-            let x = self.normed(&hidden, &layer.ffn_norm)?;
-            let x = product(&x, Target::Gate)?.apply_op2(&product(&x, Target::Up)?, Swiglu)?;
-            hidden = (hidden + product(&x, Target::Down)?)?;
+            let product = |x: &Tensor, group| self.product(i as u32, group, x, dropout);
+            let qkv = product(&self.normed(&hidden, &layer.attention_norm)?, 0)?;
+            hidden = (hidden + product(&qkv.apply_op1(attention.clone())?, 1)?)?;
+            let gate_up = product(&self.normed(&hidden, &layer.ffn_norm)?, 2)?;
+            hidden = (hidden + product(&gate_up.apply_op1(Swiglu)?, 3)?)?;
         }
         Ok(hidden)
     }
 
-    /// One matrix's product, with its update where it is adapted.
+    /// One group's product, with its updates where it is adapted.
     fn product(
         &self,
         layer: u32,
-        target: Target,
+        group: usize,
         x: &Tensor,
         dropout: Option<u64>,
     ) -> candle_core::Result<Tensor> {
-        let weight = self.base.layers[layer as usize].matrices[target as usize].clone();
-        let Some(Factors { a, b, scale }) = self.factors.get(&(layer, target)) else {
+        let weight = self.base.layers[layer as usize].matrices[group].clone();
+        let Some(Factors { a, b, blocks, .. }) = self.factors.get(&(layer, group)) else {
             return x.apply_op1(FrozenLinear(weight));
         };
         let rate = self.config.lora_dropout;
         let dropout = dropout.filter(|_| rate > 0.0).map(|key| {
-            let place = u64::from(layer) * 7 + target as u64 + 1;
+            let place = u64::from(layer) * 4 + group as u64 + 1;
             Dropout { rate, key: SplitMix64::new(key ^ (place << 40)).next() }
         });
-        x.apply_op3(a, b, LoraLinear { weight, scale: *scale, dropout })
+        x.apply_op3(a, b, LoraLinear::new(weight, blocks.clone(), dropout))
     }
 }

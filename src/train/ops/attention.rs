@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor};
+use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
 use rayon::prelude::*;
 
 use super::{exp, tensor, values, with};
@@ -37,7 +37,8 @@ impl Rope {
     }
 }
 
-/// softmax(q kᵀ / √Dh) v for each sequence, from q \[T\]\[H Dh\], k and v \[T\]\[Hkv Dh\].
+/// softmax(q kᵀ / √Dh) v \[T\]\[H Dh\] for each sequence, from rows of q, k and v,
+/// \[T\]\[(H + 2 Hkv) Dh\].
 #[derive(Clone)]
 pub(in crate::train) struct Attention {
     /// (first row, tokens) of each sequence.
@@ -63,7 +64,12 @@ impl Attention {
         self.sequences.iter().flat_map(|&sequence| heads(sequence)).collect()
     }
 
-    /// One head's rows of one sequence, rotated if they are queries or keys.
+    /// Heads of a row: queries, then keys, then values.
+    fn all_heads(&self) -> usize {
+        self.heads + 2 * self.kv_heads
+    }
+
+    /// One head's rows of one sequence, rotated if they are queries or keys. `heads` is how many a row has.
     fn take(
         &self,
         from: &[f32],
@@ -123,17 +129,17 @@ impl Attention {
         p
     }
 
-    fn forward(&self, q: &[f32], k: &[f32], v: &[f32]) -> Vec<f32> {
-        let dh = self.head_dim;
+    fn forward(&self, qkv: &[f32]) -> Vec<f32> {
+        let (dh, all) = (self.head_dim, self.all_heads());
         let parts: Vec<_> = self
             .tasks()
             .into_par_iter()
             .map(|(sequence, kv)| {
-                let k = self.take(k, self.kv_heads, kv, sequence, true);
-                let v = self.take(v, self.kv_heads, kv, sequence, false);
+                let k = self.take(qkv, all, self.heads + kv, sequence, true);
+                let v = self.take(qkv, all, self.heads + self.kv_heads + kv, sequence, false);
                 let outs: Vec<_> = (0..self.group())
                     .map(|i| {
-                        let q = self.take(q, self.heads, kv * self.group() + i, sequence, true);
+                        let q = self.take(qkv, all, kv * self.group() + i, sequence, true);
                         let p = self.weights(&q, &k, sequence.1);
                         let mut out = vec![0.0; sequence.1 * dh];
                         multiply_here(&mut out, dh, rows(&p, sequence.1), rows(&v, dh), 1.0);
@@ -143,29 +149,29 @@ impl Attention {
                 (sequence, kv, outs)
             })
             .collect();
-        let mut all = vec![0.0; q.len()];
+        let mut attended = vec![0.0; qkv.len() / all * self.heads];
         for (sequence, kv, outs) in parts {
             for (i, out) in outs.into_iter().enumerate() {
-                self.put(&mut all, self.heads, kv * self.group() + i, sequence, out, false);
+                self.put(&mut attended, self.heads, kv * self.group() + i, sequence, out, false);
             }
         }
-        all
+        attended
     }
 
-    fn backward(&self, q: &[f32], k: &[f32], v: &[f32], g: &[f32]) -> [Vec<f32>; 3] {
-        let dh = self.head_dim;
+    fn backward(&self, qkv: &[f32], g: &[f32]) -> Vec<f32> {
+        let (dh, all) = (self.head_dim, self.all_heads());
         let parts: Vec<_> = self
             .tasks()
             .into_par_iter()
             .map(|(sequence, kv)| {
                 let n = sequence.1;
-                let k = self.take(k, self.kv_heads, kv, sequence, true);
-                let v = self.take(v, self.kv_heads, kv, sequence, false);
+                let k = self.take(qkv, all, self.heads + kv, sequence, true);
+                let v = self.take(qkv, all, self.heads + self.kv_heads + kv, sequence, false);
                 let (mut dk, mut dv) = (vec![0.0; n * dh], vec![0.0; n * dh]);
                 let dqs: Vec<_> = (0..self.group())
                     .map(|i| {
                         let head = kv * self.group() + i;
-                        let q = self.take(q, self.heads, head, sequence, true);
+                        let q = self.take(qkv, all, head, sequence, true);
                         let g = self.take(g, self.heads, head, sequence, false);
                         let p = self.weights(&q, &k, n);
                         multiply_here(&mut dv, dh, columns(&p, n), rows(&g, dh), 1.0);
@@ -186,51 +192,32 @@ impl Attention {
                 (sequence, kv, dqs, dk, dv)
             })
             .collect();
-        let [mut dq, mut dk, mut dv] = [q.len(), k.len(), v.len()].map(|len| vec![0.0; len]);
-        for (sequence, kv, dqs, dk_part, dv_part) in parts {
-            for (i, part) in dqs.into_iter().enumerate() {
-                self.put(&mut dq, self.heads, kv * self.group() + i, sequence, part, true);
+        let mut back = vec![0.0; qkv.len()];
+        for (sequence, kv, dqs, dk, dv) in parts {
+            for (i, dq) in dqs.into_iter().enumerate() {
+                self.put(&mut back, all, kv * self.group() + i, sequence, dq, true);
             }
-            self.put(&mut dk, self.kv_heads, kv, sequence, dk_part, true);
-            self.put(&mut dv, self.kv_heads, kv, sequence, dv_part, false);
+            self.put(&mut back, all, self.heads + kv, sequence, dk, true);
+            self.put(&mut back, all, self.heads + self.kv_heads + kv, sequence, dv, false);
         }
-        [dq, dk, dv]
+        back
     }
 }
 
-impl CustomOp3 for Attention {
+impl CustomOp1 for Attention {
     fn name(&self) -> &'static str {
         "attention"
     }
 
-    fn cpu_fwd(
-        &self,
-        q: &CpuStorage,
-        q_layout: &Layout,
-        k: &CpuStorage,
-        k_layout: &Layout,
-        v: &CpuStorage,
-        v_layout: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
-        let out = self.forward(values(q, q_layout)?, values(k, k_layout)?, values(v, v_layout)?);
-        Ok((CpuStorage::F32(out), q_layout.shape().clone()))
+    fn cpu_fwd(&self, qkv: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
+        let out = self.forward(values(qkv, layout)?);
+        let shape = (layout.dims()[0], self.heads * self.head_dim);
+        Ok((CpuStorage::F32(out), shape.into()))
     }
 
-    fn bwd(
-        &self,
-        q: &Tensor,
-        k: &Tensor,
-        v: &Tensor,
-        _: &Tensor,
-        g: &Tensor,
-    ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
+    fn bwd(&self, qkv: &Tensor, _: &Tensor, g: &Tensor) -> Result<Option<Tensor>> {
         let g = g.contiguous()?;
-        let [dq, dk, dv] =
-            with(q, |q| with(k, |k| with(v, |v| with(&g, |g| Ok(self.backward(q, k, v, g))))))?;
-        Ok((
-            Some(tensor(dq, q.shape())?),
-            Some(tensor(dk, k.shape())?),
-            Some(tensor(dv, v.shape())?),
-        ))
+        let back = with(qkv, |qkv| with(&g, |g| Ok(self.backward(qkv, g))))?;
+        Ok(Some(tensor(back, qkv.shape())?))
     }
 }

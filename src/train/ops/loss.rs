@@ -6,7 +6,7 @@ use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
 use rayon::prelude::*;
 
 use super::{exp, tensor, values, with};
-use crate::train::matrix::Frozen;
+use crate::train::matrix::{Frozen, Operand};
 
 /// Σ over rows of the cross entropy of `softmax(h Wᵀ)` with the target ids, a scalar. With label
 /// smoothing ε (Szegedy et al. 2016) a target's share is 1 − ε and the rest is spread over all V.
@@ -27,7 +27,9 @@ impl CustomOp1 for CrossEntropy {
 
     fn cpu_fwd(&self, h: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
         let v = self.lm_head.rows();
-        let mut logits = self.lm_head.forward(values(h, layout)?);
+        let (width, precision) = (self.lm_head.cols(), self.lm_head.precision());
+        let h = Operand::new(values(h, layout)?, width, precision);
+        let mut logits = self.lm_head.forward(&h);
         let (even, target_share) = (self.smoothing / v as f32, 1.0 - self.smoothing);
         let losses: Vec<f64> = logits
             .par_chunks_mut(v)
@@ -58,6 +60,8 @@ impl CustomOp1 for CrossEntropy {
     fn bwd(&self, h: &Tensor, _: &Tensor, g: &Tensor) -> Result<Option<Tensor>> {
         let gradient = self.gradient.lock().ok().and_then(|mut gradient| gradient.take());
         let Some(gradient) = gradient else { candle_core::bail!("the loss was walked back twice") };
+        let precision = self.lm_head.precision();
+        let gradient = Operand::new(&gradient, self.lm_head.rows(), precision);
         let mut dh = self.lm_head.backward(&gradient);
         with(g, |g| {
             dh.iter_mut().for_each(|dh| *dh *= g[0]);

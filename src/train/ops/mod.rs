@@ -13,7 +13,7 @@ mod pointwise;
 use candle_core::{CpuStorage, Layout, Result, Storage, Tensor};
 
 pub(super) use attention::{Attention, Rope};
-pub(super) use linear::{Dropout, FrozenLinear, LoraLinear};
+pub(super) use linear::{Block, Dropout, FrozenLinear, LoraLinear};
 pub(super) use loss::CrossEntropy;
 pub(super) use pointwise::{RmsNorm, Swiglu};
 

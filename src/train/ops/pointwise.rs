@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use candle_core::{CpuStorage, CustomOp1, CustomOp2, Layout, Result, Shape, Tensor};
+use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
 use rayon::prelude::*;
 
 use super::{exp, tensor, values, with};
@@ -62,68 +62,50 @@ impl CustomOp1 for RmsNorm {
     }
 }
 
-/// silu(gate) · up.
+/// silu(gate) · up \[T\]\[F\], from rows of gate and up, \[T\]\[2 F\].
 pub(in crate::train) struct Swiglu;
-
-/// Values one task takes: enough to be worth handing out.
-const GRAIN: usize = 1 << 14;
 
 fn sigmoid(x: f32) -> f32 {
     1.0 / (1.0 + exp(-x))
 }
 
-impl CustomOp2 for Swiglu {
+impl CustomOp1 for Swiglu {
     fn name(&self) -> &'static str {
         "swiglu"
     }
 
-    fn cpu_fwd(
-        &self,
-        gate: &CpuStorage,
-        gate_layout: &Layout,
-        up: &CpuStorage,
-        up_layout: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
-        let (gate, up) = (values(gate, gate_layout)?, values(up, up_layout)?);
-        let mut y = vec![0.0; gate.len()];
-        y.par_chunks_mut(GRAIN).zip(gate.par_chunks(GRAIN)).zip(up.par_chunks(GRAIN)).for_each(
-            |((y, gate), up)| {
-                for ((y, &gate), up) in y.iter_mut().zip(gate).zip(up) {
-                    *y = gate * sigmoid(gate) * up;
-                }
-            },
-        );
-        Ok((CpuStorage::F32(y), gate_layout.shape().clone()))
+    fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
+        let x = values(x, layout)?;
+        let (tokens, f) = (layout.dims()[0], layout.dims()[1] / 2);
+        let mut y = vec![0.0; tokens * f];
+        y.par_chunks_mut(f).zip(x.par_chunks(2 * f)).for_each(|(y, x)| {
+            let (gate, up) = x.split_at(f);
+            for ((y, &gate), up) in y.iter_mut().zip(gate).zip(up) {
+                *y = gate * sigmoid(gate) * up;
+            }
+        });
+        Ok((CpuStorage::F32(y), (tokens, f).into()))
     }
 
-    fn bwd(
-        &self,
-        gate: &Tensor,
-        up: &Tensor,
-        _: &Tensor,
-        g: &Tensor,
-    ) -> Result<(Option<Tensor>, Option<Tensor>)> {
-        let g = g.contiguous()?;
-        let (dgate, dup) = with(gate, |gate| {
-            with(up, |up| {
-                with(&g, |g| {
-                    let (mut dgate, mut dup) = (vec![0.0; g.len()], vec![0.0; g.len()]);
-                    dgate
-                        .par_chunks_mut(GRAIN)
-                        .zip(dup.par_chunks_mut(GRAIN))
-                        .zip(gate.par_chunks(GRAIN).zip(up.par_chunks(GRAIN)))
-                        .zip(g.par_chunks(GRAIN))
-                        .for_each(|(((dgate, dup), (gate, up)), g)| {
-                            for i in 0..g.len() {
-                                let s = sigmoid(gate[i]);
-                                dup[i] = g[i] * gate[i] * s;
-                                dgate[i] = g[i] * up[i] * s * (1.0 + gate[i] * (1.0 - s));
-                            }
-                        });
-                    Ok((dgate, dup))
-                })
+    fn bwd(&self, x: &Tensor, _: &Tensor, g: &Tensor) -> Result<Option<Tensor>> {
+        let (g, f) = (g.contiguous()?, x.dims()[1] / 2);
+        let dx = with(x, |x| {
+            with(&g, |g| {
+                let mut dx = vec![0.0; x.len()];
+                let rows = dx.par_chunks_mut(2 * f).zip(x.par_chunks(2 * f)).zip(g.par_chunks(f));
+                rows.for_each(|((dx, x), g)| {
+                    let (dgate, dup) = dx.split_at_mut(f);
+                    let (gate, up) = x.split_at(f);
+                    let inputs = gate.iter().zip(up).zip(g);
+                    for ((dgate, dup), ((&gate, up), g)) in dgate.iter_mut().zip(dup).zip(inputs) {
+                        let s = sigmoid(gate);
+                        *dup = g * gate * s;
+                        *dgate = g * up * s * (1.0 + gate * (1.0 - s));
+                    }
+                });
+                Ok(dx)
             })
         })?;
-        Ok((Some(tensor(dgate, gate.shape())?), Some(tensor(dup, up.shape())?)))
+        Ok(Some(tensor(dx, x.shape())?))
     }
 }
