@@ -11,8 +11,14 @@ use rayon::prelude::*;
 const BLOCK: usize = 32;
 /// Depth of one tile product.
 const DEPTH: usize = 32;
-/// Rows of C that one thread takes at a time: A's part stays in its cache.
-const CHUNK: usize = 128;
+/// Most rows of C that a thread takes at a time: A's part of them stays in its second-level cache.
+const CHUNK: usize = 512;
+
+/// Rows that a thread takes of `m`: many, since each chunk reads all of B, but two chunks a thread, so
+/// that one that is held up is not waited for long.
+fn chunk(m: usize) -> usize {
+    m.div_ceil(2 * rayon::current_num_threads()).next_multiple_of(BLOCK).clamp(2 * BLOCK, CHUNK)
+}
 
 /// Whether this CPU multiplies bf16 tiles and the system lets this process use them.
 pub(super) fn available() -> bool {
@@ -31,6 +37,11 @@ fn bf16(value: f32) -> u16 {
     ((bits + 0x7fff + ((bits >> 16) & 1)) >> 16) as u16
 }
 
+/// Two values of B that lie below each other.
+fn word(upper: f32, lower: f32) -> u32 {
+    u32::from(bf16(upper)) | (u32::from(bf16(lower)) << 16)
+}
+
 /// A matrix A \[m\]\[k\] in bf16, its sizes filled up with zeros to multiples of 32.
 #[derive(Debug)]
 pub(super) struct Rows {
@@ -44,7 +55,7 @@ impl Rows {
         let k = width.next_multiple_of(DEPTH);
         let height = (rows.len() / width).next_multiple_of(BLOCK);
         let mut values = vec![0; height * k];
-        values.par_chunks_mut(CHUNK * k).zip(rows.par_chunks(CHUNK * width)).for_each(
+        values.par_chunks_mut(BLOCK * k).zip(rows.par_chunks(BLOCK * width)).for_each(
             |(values, rows)| {
                 for (values, row) in values.chunks_exact_mut(k).zip(rows.chunks_exact(width)) {
                     values.iter_mut().zip(row).for_each(|(value, &v)| *value = bf16(v));
@@ -62,7 +73,8 @@ pub(super) struct Packed {
     /// Rows and columns, filled up.
     k: usize,
     n: usize,
-    tiles: Vec<u16>,
+    /// Words of two rows' values, the upper row's in the low half.
+    tiles: Vec<u32>,
 }
 
 impl Packed {
@@ -70,17 +82,20 @@ impl Packed {
     pub(super) fn from_rows(rows: &[f32], width: usize) -> Packed {
         let height = rows.len() / width;
         let (k, n) = (height.next_multiple_of(DEPTH), width.next_multiple_of(BLOCK));
-        let mut tiles = vec![0; k * n];
-        tiles.par_chunks_mut(16 * k).enumerate().for_each(|(block, tiles)| {
+        let mut tiles = vec![0; k * n / 2];
+        tiles.par_chunks_mut(8 * k).enumerate().for_each(|(block, tiles)| {
             let first = (16 * block).min(width);
             let last = (first + 16).min(width);
-            for (pair, tiles) in rows.chunks(2 * width).zip(tiles.chunks_exact_mut(32)) {
+            for (pair, tiles) in rows.chunks(2 * width).zip(tiles.chunks_exact_mut(16)) {
                 let (upper, lower) = pair.split_at(width);
-                for (i, &v) in upper[first..last].iter().enumerate() {
-                    tiles[2 * i] = bf16(v);
-                }
-                for (i, &v) in lower.get(first..last).unwrap_or(&[]).iter().enumerate() {
-                    tiles[2 * i + 1] = bf16(v);
+                let upper = &upper[first..last];
+                match lower.get(first..last) {
+                    Some(lower) => {
+                        for ((tile, &u), &l) in tiles.iter_mut().zip(upper).zip(lower) {
+                            *tile = word(u, l);
+                        }
+                    }
+                    None => tiles.iter_mut().zip(upper).for_each(|(tile, &u)| *tile = word(u, 0.0)),
                 }
             }
         });
@@ -91,14 +106,12 @@ impl Packed {
     pub(super) fn from_columns(columns: &[f32], height: usize) -> Packed {
         let width = columns.len() / height;
         let (k, n) = (height.next_multiple_of(DEPTH), width.next_multiple_of(BLOCK));
-        let mut tiles = vec![0; k * n];
+        let mut tiles = vec![0; k * n / 2];
         let sixteen = columns.par_chunks(16 * height);
-        tiles.par_chunks_mut(16 * k).zip(sixteen).for_each(|(tiles, columns)| {
+        tiles.par_chunks_mut(8 * k).zip(sixteen).for_each(|(tiles, columns)| {
             for (j, column) in columns.chunks_exact(height).enumerate() {
-                for (pair, tiles) in column.chunks(2).zip(tiles.chunks_exact_mut(32)) {
-                    for (i, &v) in pair.iter().enumerate() {
-                        tiles[2 * j + i] = bf16(v);
-                    }
+                for (pair, tiles) in column.chunks(2).zip(tiles.chunks_exact_mut(16)) {
+                    tiles[j] = word(pair[0], pair.get(1).copied().unwrap_or(0.0));
                 }
             }
         });
@@ -109,7 +122,8 @@ impl Packed {
     pub(super) fn multiply_add(&self, a: &Rows, c: &mut [f32], width: usize) {
         let (k, n) = (self.k, self.n);
         assert!(a.k == k && width <= n && a.values.len() / k >= c.len() / width);
-        c.par_chunks_mut(CHUNK * width).zip(a.values.par_chunks(CHUNK * k)).for_each(|(c, a)| {
+        let chunk = chunk(a.values.len() / k);
+        c.par_chunks_mut(chunk * width).zip(a.values.par_chunks(chunk * k)).for_each(|(c, a)| {
             let rows = c.len() / width;
             if rows * k == a.len() && width == n {
                 return self.chunk(a, c);
@@ -127,7 +141,7 @@ impl Packed {
     fn chunk(&self, a: &[u16], c: &mut [f32]) {
         let (k, n) = (self.k, self.n);
         let _configured = tiles::Configured::new();
-        for (b, column) in self.tiles.chunks_exact(BLOCK * k).zip((0..n).step_by(BLOCK)) {
+        for (b, column) in self.tiles.chunks_exact(BLOCK * k / 2).zip((0..n).step_by(BLOCK)) {
             for (a, c) in a.chunks_exact(BLOCK * k).zip(c.chunks_exact_mut(BLOCK * n)) {
                 tiles::block(a, b, &mut c[column..], k, n);
             }
@@ -190,10 +204,10 @@ mod tiles {
     }
 
     /// C \[32\]\[32\] of rows `n` apart += A \[32\]\[k\] × B, tiles of two columns of tiles of depth k.
-    pub(super) fn block(a: &[u16], b: &[u16], c: &mut [f32], k: usize, n: usize) {
-        assert!(a.len() >= 32 * k && b.len() >= 32 * k && c.len() >= 31 * n + 32 && k >= 32);
+    pub(super) fn block(a: &[u16], b: &[u32], c: &mut [f32], k: usize, n: usize) {
+        assert!(a.len() >= 32 * k && b.len() >= 16 * k && c.len() >= 31 * n + 32 && k >= 32);
         // SAFETY: the assertion covers every address: A's two tiles walk along 32 rows of k, B's along
-        // two runs of 16 k values, and C's four tiles lie within 31 rows of n and 32 more values.
+        // two runs of 8 k words, and C's four tiles lie within 31 rows of n and 32 more values.
         unsafe {
             asm!(
                 "tileloadd tmm0, [{c0} + {c_stride}]",
@@ -218,7 +232,7 @@ mod tiles {
                 a0 = inout(reg) a.as_ptr() => _,
                 a1 = inout(reg) a.as_ptr().add(16 * k) => _,
                 b0 = inout(reg) b.as_ptr() => _,
-                b1 = inout(reg) b.as_ptr().add(16 * k) => _,
+                b1 = inout(reg) b.as_ptr().add(8 * k) => _,
                 steps = inout(reg) k / 32 => _,
                 c0 = in(reg) c.as_mut_ptr(),
                 c1 = in(reg) c.as_mut_ptr().add(16 * n),

@@ -29,8 +29,12 @@ pub struct Base {
 }
 
 /// The matrices that share their input, in the order of the forward pass.
-pub(super) const GROUPS: [&[Target]; 4] =
-    [&[Target::Q, Target::K, Target::V], &[Target::O], &[Target::Gate, Target::Up], &[Target::Down]];
+pub(super) const GROUPS: [&[Target]; 4] = [
+    &[Target::Q, Target::K, Target::V],
+    &[Target::O],
+    &[Target::Gate, Target::Up],
+    &[Target::Down],
+];
 
 /// One block.
 pub(super) struct BaseLayer {
@@ -84,11 +88,7 @@ impl Base {
             embedding: dequantize(&store, layout.embedding)?,
             layers,
             final_norm: vector(layout.final_norm)?,
-            lm_head: Arc::new(Frozen::new(
-                dequantize(&store, layout.lm_head)?,
-                width,
-                precision,
-            )),
+            lm_head: Arc::new(Frozen::new(dequantize(&store, layout.lm_head)?, width, precision)),
             config,
             tokenizer,
             sha256,

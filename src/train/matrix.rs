@@ -129,7 +129,9 @@ impl<'a> Operand<'a> {
     pub(super) fn times(&self, f: &[f32], c: &mut [f32], width: usize) {
         match &self.kind {
             OperandKind::Bf16(x) => Packed::from_rows(f, width).multiply_add(x, c, width),
-            OperandKind::F32(x) => multiply(c, width, rows(x, f.len() / width), rows(f, width), 1.0),
+            OperandKind::F32(x) => {
+                multiply(c, width, rows(x, f.len() / width), rows(f, width), 1.0)
+            }
         }
     }
 }

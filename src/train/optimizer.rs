@@ -1,6 +1,7 @@
 //! AdamW (Loshchilov and Hutter 2019) with a state that can be kept, gradient clipping, and how the
 //! learning rate goes.
 
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 /// The course of the learning rate after its warm-up.
@@ -58,15 +59,16 @@ impl Moments {
     ) {
         let step = i32::try_from(step).unwrap_or(i32::MAX);
         let (first, second) = (1.0 - BETA.0.powi(step), 1.0 - BETA.1.powi(step));
-        let values = parameters.iter_mut().zip(gradient).zip(self.m.iter_mut().zip(&mut self.v));
-        for ((p, &g), (m, v)) in values {
+        let moments = self.m.par_iter_mut().zip(&mut self.v);
+        let values = parameters.par_iter_mut().zip(gradient).zip(moments).with_min_len(1 << 13);
+        values.for_each(|((p, &g), (m, v))| {
             let g = f64::from(g) * scale;
             let new_m = BETA.0 * f64::from(*m) + (1.0 - BETA.0) * g;
             let new_v = BETA.1 * f64::from(*v) + (1.0 - BETA.1) * g * g;
             (*m, *v) = (new_m as f32, new_v as f32);
             let change = (new_m / first) / ((new_v / second).sqrt() + EPSILON);
             *p = (f64::from(*p) * (1.0 - rate * decay) - rate * change) as f32;
-        }
+        });
     }
 }
 
