@@ -32,7 +32,8 @@ struct Folder {
 impl Folder {
     fn new() -> Folder {
         let dir = tempfile::tempdir().unwrap();
-        let tiny = Tiny::new(TensorType::F32);
+        let mut tiny = Tiny::new(TensorType::F32);
+        tiny.config.max_position_embeddings = 1024; // room for the template, byte by byte
         let base = tiny.files().remove(0);
         let ranks = |_, target| if target == radllama::lora::Target::O { 0 } else { 8 };
         let adapter = adapter(&tiny.config, 7, ranks);

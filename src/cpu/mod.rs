@@ -3,7 +3,7 @@
 use crate::error::{Error, Result};
 use crate::kernels::{Access, Args, Step, rope_kv, top_k};
 use crate::lora::Adapter;
-use crate::model::loader::{Store, check_base};
+use crate::model::loader::Store;
 use crate::model::{
     BufferId, BufferSpec, Counters, Dispatch, Executor, Layout, Program, SidePath, Weights, forward,
 };
@@ -196,13 +196,7 @@ impl Executor for CpuExecutor {
 
     async fn set_adapter(&mut self, adapter: Option<&Adapter>) -> Result<()> {
         let (context, chunk) = (self.program.context, self.program.chunk);
-        let side = match adapter {
-            Some(adapter) => {
-                check_base(adapter, &self.sha256)?;
-                Some(SidePath::new(&self.layout, adapter)?)
-            }
-            None => None,
-        };
+        let side = SidePath::checked(&self.layout, &self.sha256, adapter)?;
         let program = forward::adapted(&self.layout, context, chunk, side.as_ref())?;
         let contents = side.map(|side| side.buffers).unwrap_or_default();
         let mut more: Vec<_> = contents.into_iter().map(|(_, words)| words).collect();

@@ -6,7 +6,6 @@ use super::{Gpu, GpuStore, Kernels, Pipeline};
 use crate::error::{Error, Result};
 use crate::kernels::{Call, Step, Variant, rope_kv, top_k};
 use crate::lora::Adapter;
-use crate::model::loader::check_base;
 use crate::model::{
     BufferSpec, Counters, Dispatch, Executor, Layout, Program, SidePath, Weights, forward,
 };
@@ -367,13 +366,7 @@ impl Executor for GpuExecutor {
     }
 
     async fn set_adapter(&mut self, adapter: Option<&Adapter>) -> Result<()> {
-        let side = match adapter {
-            Some(adapter) => {
-                check_base(adapter, &self.sha256)?;
-                Some(SidePath::new(&self.layout, adapter)?)
-            }
-            None => None,
-        };
+        let side = SidePath::checked(&self.layout, &self.sha256, adapter)?;
         let (context, chunk) = (self.program.context, self.program.chunk);
         let program = forward::adapted(&self.layout, context, chunk, side.as_ref())?;
         let gpu = self.gpu.clone();

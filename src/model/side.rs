@@ -3,6 +3,7 @@
 //! are, and what is added to them is exact to f32 rounding.
 
 use super::layout::Layout;
+use super::loader::check_base;
 use super::program::BufferSpec;
 use crate::config::LlamaConfig;
 use crate::error::{Error, Result};
@@ -66,6 +67,20 @@ impl SidePath {
             side.layers.push(built);
         }
         Ok(side)
+    }
+
+    /// The side path of an adapter, if there is one, for a base whose parts have these hashes.
+    ///
+    /// # Errors
+    /// [`Error::OtherBase`]; as [`SidePath::new`].
+    pub fn checked(
+        layout: &Layout,
+        sha256: &[String],
+        adapter: Option<&Adapter>,
+    ) -> Result<Option<SidePath>> {
+        let Some(adapter) = adapter else { return Ok(None) };
+        check_base(adapter, sha256)?;
+        SidePath::new(layout, adapter).map(Some)
     }
 
     /// f32 values that A x has for a token, at most.
