@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use common::{D, LAYERS, Ran, Tiny};
 use fixture::{Files, good, refused, system};
 use radllama::gguf::TensorType;
+use radllama::lora::peft::Element;
 use radllama::lora::{Adapter, LoraConfig, Pair, Target};
 use serde_json::{Value, json};
 
@@ -128,7 +129,8 @@ fn adapter(files: &Files) -> String {
         target_modules: vec![Target::Q],
         base_model: "tiny".into(),
     };
-    let (config, weights) = Adapter { config, base_sha256: None, pairs }.to_peft().unwrap();
+    let (config, weights) =
+        Adapter { config, base_sha256: None, pairs }.to_peft(Element::F32).unwrap();
     let folder = files.path("tuned");
     fs::create_dir(&folder).unwrap();
     fs::write(folder.join("adapter_config.json"), config).unwrap();

@@ -7,7 +7,7 @@ mod safetensors;
 use std::path::PathBuf;
 
 use radllama::LlamaConfig;
-use radllama::lora::peft::base_sha256;
+use radllama::lora::peft::{Element, base_sha256};
 use radllama::lora::{Adapter, Target};
 use safetensors::{Archive, Tensor};
 use serde_json::{Value, json};
@@ -54,11 +54,15 @@ fn what_peft_wrote_is_read_and_every_tensor_comes_back_to_the_byte() {
         let adapter = read(&config, &archive).unwrap();
         assert_eq!(adapter.base_sha256, None);
         assert_eq!(adapter.pairs.len() * 2, archive.tensors.len());
-        let (written_config, written) = adapter.to_peft().unwrap();
+        let (written_config, written) = adapter.to_peft(Element::F32).unwrap();
         assert!(Archive::parse(&written).tensors == archive.tensors, "{case}");
         let again = Adapter::from_peft(&written_config, &written, &model()).unwrap();
         assert_eq!(again, adapter, "{case}");
-        assert_eq!(again.to_peft().unwrap(), (written_config, written), "{case}: deterministic");
+        assert_eq!(
+            again.to_peft(Element::F32).unwrap(),
+            (written_config, written),
+            "{case}: deterministic"
+        );
     }
 }
 
@@ -93,14 +97,29 @@ fn ranks_and_scales_are_pefts() {
 
     let (config, archive) = files("half");
     assert!(archive.tensors.values().all(|tensor| tensor.dtype == "BF16"));
-    let adapter = read(&config, &archive).unwrap();
+    let mut adapter = read(&config, &archive).unwrap();
     assert_eq!(adapter.pairs.keys().copied().collect::<Vec<_>>(), [(1, Target::Q), (1, Target::V)]);
     let bits = &archive.tensors[&name(1, Target::V, 'B')].data;
     let first = f32::from_bits(u32::from(u16::from_le_bytes([bits[0], bits[1]])) << 16);
     assert_eq!(adapter.pairs[&(1, Target::V)].b[0], first);
     // F32 is written, of the same values.
-    let (config, file) = adapter.to_peft().unwrap();
+    let (config, file) = adapter.to_peft(Element::F32).unwrap();
     assert_eq!(Adapter::from_peft(&config, &file, &model()).unwrap(), adapter);
+
+    // In half the size, to half the precision; what F16 cannot hold is refused.
+    let (config, half) = adapter.to_peft(Element::F16).unwrap();
+    assert!(half.len() < file.len());
+    let mut rounded = Adapter::from_peft(&config, &half, &model()).unwrap();
+    for (key, pair) in &mut rounded.pairs {
+        let exact = &adapter.pairs[key];
+        for (found, exact) in pair.a.iter().zip(&exact.a).chain(pair.b.iter().zip(&exact.b)) {
+            assert!((found - exact).abs() <= exact.abs() / 2048.0 + 3e-8, "{found} {exact}");
+        }
+        *pair = exact.clone();
+    }
+    assert_eq!(rounded, adapter);
+    adapter.pairs.get_mut(&(1, Target::Q)).unwrap().a[0] = 1e5;
+    assert_eq!(adapter.to_peft(Element::F16).unwrap_err().code(), "bad_weight");
 }
 
 #[test]
@@ -110,7 +129,7 @@ fn uneven_adapters_and_odd_scales_survive() {
     adapter.pairs.remove(&(0, Target::Up));
     adapter.pairs.get_mut(&(1, Target::Gate)).unwrap().scale = 0.123_456_79;
     adapter.config.use_rslora = true;
-    let (config, file) = adapter.to_peft().unwrap();
+    let (config, file) = adapter.to_peft(Element::F32).unwrap();
     assert_eq!(Adapter::from_peft(&config, &file, &model()).unwrap(), adapter);
 }
 
@@ -282,7 +301,7 @@ fn an_adapter_of_another_model_or_base_is_refused() {
     assert_ne!(hash, base_sha256(&["b".repeat(64), "a".repeat(64)]));
     assert!(adapter.check_base(&hash).is_ok(), "an adapter that does not tell fits any base");
     adapter.base_sha256 = Some(hash.clone());
-    let (config, file) = adapter.to_peft().unwrap();
+    let (config, file) = adapter.to_peft(Element::F32).unwrap();
     let again = Adapter::from_peft(&config, &file, &model()).unwrap();
     assert_eq!(again.base_sha256, Some(hash.clone()));
     assert!(again.check_base(&hash).is_ok());

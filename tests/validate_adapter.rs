@@ -14,6 +14,7 @@ use adapters::{adapter, merged, odd_ranks};
 use common::{ok, run, save};
 use radllama::gguf::TensorType;
 use radllama::lora::Adapter;
+use radllama::lora::peft::Element;
 use radllama::lora::peft::base_sha256;
 use radllama::model::loader::hex;
 use serde_json::{Value, json};
@@ -51,7 +52,7 @@ impl Folder {
     fn write(&self, adapter: &Adapter, name: &str) -> PathBuf {
         let folder = self.dir.path().join(name);
         std::fs::create_dir_all(&folder).unwrap();
-        let (settings, weights) = adapter.to_peft().unwrap();
+        let (settings, weights) = adapter.to_peft(Element::F32).unwrap();
         save(&folder, "adapter_config.json", &settings);
         save(&folder, "adapter_model.safetensors", &weights);
         folder

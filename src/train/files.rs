@@ -11,6 +11,7 @@ use super::trainer::StepReport;
 use crate::data::atomic::{AtomicFile, io_error};
 use crate::error::{Error, Result};
 use crate::lora::Adapter;
+use crate::lora::peft::Element;
 
 /// A line of the log.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -126,10 +127,15 @@ impl RunFolder {
     ///
     /// # Errors
     /// [`Error::Io`].
-    pub fn save_adapter(&self, folder: &str, adapter: &Adapter) -> Result<PathBuf> {
+    pub fn save_adapter(
+        &self,
+        folder: &str,
+        adapter: &Adapter,
+        element: Element,
+    ) -> Result<PathBuf> {
         let folder = self.name(folder);
         std::fs::create_dir_all(&folder).map_err(|error| io_error(&folder, &error))?;
-        let (config, weights) = adapter.to_peft()?;
+        let (config, weights) = adapter.to_peft(element)?;
         write(&folder.join("adapter_model.safetensors"), &weights)?;
         write(&folder.join("adapter_config.json"), &config)?;
         Ok(folder)

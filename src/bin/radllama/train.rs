@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use clap::ValueEnum;
 use radllama::cpu::CpuStore;
 use radllama::data::pairs::read_pairs;
-use radllama::lora::peft::base_sha256;
+use radllama::lora::peft::{Element, base_sha256};
 use radllama::lora::{Adapter, LoraConfig, Target};
 use radllama::model::loader::hex;
 use radllama::native::ModelFiles;
@@ -103,6 +103,9 @@ pub(crate) struct Args {
     /// Keep the last adapter instead of the one that validated best.
     #[arg(long)]
     keep_last: bool,
+    /// Write the adapter in F16, at half the size.
+    #[arg(long)]
+    half: bool,
     /// Updates between two checkpoints.
     #[arg(long, value_name = "N", default_value_t = 25)]
     checkpoint: u64,
@@ -275,7 +278,8 @@ pub(crate) fn run(args: &Args, json: bool) -> Result<ExitCode> {
     let kept_step = best.as_ref().map_or(trainer.state().step, |_| trainer.state().best_step);
     let mut adapter = best.map_or_else(|| trainer.adapter(), Ok)?;
     adapter.base_sha256 = base_hash;
-    let written = folder.save_adapter("adapter", &adapter)?;
+    let element = if args.half { Element::F16 } else { Element::F32 };
+    let written = folder.save_adapter("adapter", &adapter, element)?;
     folder.save_plot()?;
     let rate = tokens as f64 / seconds.max(1e-9);
     let floor = flops / (4.0 * parameters as f64);

@@ -14,6 +14,7 @@ use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
 use self::config::Settings;
+pub use self::tensors::Element;
 use super::{Adapter, LoraConfig, Pair, Target};
 use crate::config::LlamaConfig;
 use crate::error::{Error, Result};
@@ -109,11 +110,12 @@ impl Adapter {
     }
 
     /// `adapter_config.json` and `adapter_model.safetensors` for PEFT. The same adapter gives the
-    /// same bytes. Tensors are F32.
+    /// same bytes.
     ///
     /// # Errors
-    /// [`Error::BadAdapter`] when a pair's factors do not have its rank.
-    pub fn to_peft(&self) -> Result<(Vec<u8>, Vec<u8>)> {
+    /// [`Error::BadAdapter`] when a pair's factors do not have its rank; [`Error::BadWeight`] for one
+    /// that F16 does not hold.
+    pub fn to_peft(&self, element: Element) -> Result<(Vec<u8>, Vec<u8>)> {
         let mut tensors = BTreeMap::new();
         for (&(layer, target), pair) in &self.pairs {
             for (factor, values) in [('A', &pair.a), ('B', &pair.b)] {
@@ -132,7 +134,7 @@ impl Adapter {
         }
         let json = serde_json::to_vec_pretty(&self.config_json())
             .map_err(|e| Error::Internal(e.to_string()))?;
-        Ok((json, tensors::write(&tensors, self.metadata())?))
+        Ok((json, tensors::write(&tensors, self.metadata(), element)?))
     }
 
     /// Refuses an adapter that says it was trained on another base.

@@ -11,6 +11,24 @@ use super::{Target, bad};
 use crate::config::LlamaConfig;
 use crate::error::{Error, Result};
 
+/// What an adapter's factors are written as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Element {
+    /// As they were trained.
+    F32,
+    /// Rounded to half the size.
+    F16,
+}
+
+impl Element {
+    fn bytes(self) -> usize {
+        match self {
+            Element::F32 => 4,
+            Element::F16 => 2,
+        }
+    }
+}
+
 /// A matrix as f32.
 pub(super) struct Matrix {
     shape: Vec<u64>,
@@ -67,19 +85,21 @@ pub(super) fn read(name: &str, view: &TensorView<'_>) -> Result<Matrix> {
     Ok(Matrix { shape: view.shape().iter().map(|&n| n as u64).collect(), values })
 }
 
-/// A file of f32 tensors, by name with their shapes. Written here, since the crate's own writer
+/// A file of tensors, by name with their shapes. Written here, since the crate's own writer
 /// keeps metadata in a hash map and so gives other bytes each time.
 pub(super) fn write(
     tensors: &BTreeMap<String, ([usize; 2], &[f32])>,
     metadata: BTreeMap<&'static str, &str>,
+    element: Element,
 ) -> Result<Vec<u8>> {
     let mut header = Map::new();
     header.insert("__metadata__".to_owned(), json!(metadata));
     let mut end = 0;
     for (name, (shape, values)) in tensors {
         let start = end;
-        end += 4 * values.len();
-        let entry = json!({ "dtype": "F32", "shape": shape, "data_offsets": [start, end] });
+        end += element.bytes() * values.len();
+        let dtype = format!("{element:?}");
+        let entry = json!({ "dtype": dtype, "shape": shape, "data_offsets": [start, end] });
         header.insert(name.clone(), entry);
     }
     let mut header = serde_json::to_vec(&Value::Object(header))
@@ -88,12 +108,17 @@ pub(super) fn write(
     let mut file = Vec::with_capacity(8 + header.len() + end);
     file.extend((header.len() as u64).to_le_bytes());
     file.extend(&header);
-    for (_, values) in tensors.values() {
-        file.extend_from_slice(bytemuck::cast_slice(&little_endian(values)));
+    for (name, (_, values)) in tensors {
+        match element {
+            Element::F32 => file.extend(values.iter().flat_map(|value| value.to_le_bytes())),
+            Element::F16 => {
+                let halves = values.iter().map(|&value| f16::from_f32(value));
+                if !halves.clone().all(f16::is_finite) {
+                    return Err(Error::BadWeight { tensor: name.clone() });
+                }
+                file.extend(halves.flat_map(f16::to_le_bytes));
+            }
+        }
     }
     Ok(file)
-}
-
-fn little_endian(values: &[f32]) -> Vec<u32> {
-    values.iter().map(|value| value.to_bits().to_le()).collect()
 }
