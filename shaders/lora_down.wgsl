@@ -14,15 +14,14 @@ struct Params {
 @group(0) @binding(4) var<uniform> step: Step;
 
 #if serial
-// A thread a row: what it reads of it serves up to TOKENS tokens. matvec's four rows a thread would be
-// one row four times where there are few, and one workgroup where there should be one for each core.
-const THREADS: u32 = 8u; // lora_down::SERIAL_THREADS
+// A workgroup of one thread a row, so that every address is the same for a whole vector of lanes: a CPU
+// adapter then loads once, where lanes of their own would each wait for a load of theirs.
 const TOKENS: u32 = 4u; // lora_down::SERIAL_TOKENS
 
-@compute @workgroup_size(THREADS)
-fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
-    let row = group.x * THREADS + thread;
-    let first = min(row, params.rows - 1u) * params.quads;
+@compute @workgroup_size(1)
+fn main(@builtin(workgroup_id) group: vec3<u32>) {
+    let row = group.x;
+    let first = row * params.quads;
     if step.tokens == 1u {
         var sum0 = vec4<f32>();
         var sum1 = vec4<f32>();
@@ -32,9 +31,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
             sum0 = fma(a[first + quad + 2u], x[quad + 2u], sum0);
             sum1 = fma(a[first + quad + 3u], x[quad + 3u], sum1);
         }
-        if row < params.rows {
-            out[row] = dot(sum0 + sum1, vec4<f32>(1.0));
-        }
+        out[row] = dot(sum0 + sum1, vec4<f32>(1.0));
         return;
     }
     let token = group.y * TOKENS;
@@ -48,10 +45,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         sums += a[first + quad]
             * mat4x4<f32>(x[t0 + quad], x[t1 + quad], x[t2 + quad], x[t3 + quad]);
     }
-    if row < params.rows {
-        for (var t = 0u; t < TOKENS && token + t < step.tokens; t++) {
-            out[(token + t) * params.rows + row] = sums[t];
-        }
+    for (var t = 0u; t < TOKENS && token + t < step.tokens; t++) {
+        out[(token + t) * params.rows + row] = sums[t];
     }
 }
 #else

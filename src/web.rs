@@ -362,6 +362,7 @@ impl Options {
             n_best: options.n_best,
             top_logits: options.top_logits,
             ignore_eos: options.ignore_eos,
+            ..GenerateOptions::default()
         };
         generate.decode_as(decoding.unwrap_or_default());
         generate.decode_as(Decoding {

@@ -106,11 +106,9 @@ fn ids(config: &radllama::LlamaConfig, count: usize) -> Vec<u32> {
 
 /// The engine's logits after the last of `ids`.
 fn engine_logits(tiny: &Tiny, ids: &[u32]) -> Vec<f32> {
-    let mut executor = CpuExecutor::new(&mut weights(tiny), 64, 16).unwrap();
+    let mut executor = CpuExecutor::new(&mut weights(tiny), 64, 64).unwrap();
     executor.write_ids(0, ids).unwrap();
-    for position in 0..ids.len() as u32 {
-        executor.advance(position).unwrap();
-    }
+    executor.prefill(Step::new(0, ids.len() as u32), true).unwrap();
     block_on(executor.logits()).unwrap()
 }
 

@@ -18,17 +18,13 @@ pub struct Params {
 /// a \[rows\]\[cols\], x \[T\]\[cols\] → out \[T\]\[rows\]
 pub const BINDINGS: &[Binding] = &[read("a"), read("x"), write("out")];
 
-/// Threads of a workgroup of the serial variant: each has a row.
-pub const SERIAL_THREADS: u32 = 8;
-/// Tokens of a thread of the serial variant.
+/// Tokens of a workgroup of the serial variant, which is one thread.
 pub const SERIAL_TOKENS: u32 = 4;
 
 /// Workgroups: rows × tokens.
 pub fn grid(p: &Params, step: &Step, variant: Variant) -> [u32; 3] {
     match variant {
-        Variant::Serial => {
-            [p.rows.div_ceil(SERIAL_THREADS), step.tokens.div_ceil(SERIAL_TOKENS), 1]
-        }
+        Variant::Serial => [p.rows, step.tokens.div_ceil(SERIAL_TOKENS), 1],
         _ => [p.rows, step.tokens, 1],
     }
 }

@@ -236,3 +236,43 @@ pub fn measured_flops(rows: usize, cols: usize, tokens: usize, precision: Precis
     });
     2.0 * (rows * cols * tokens) as f64 / seconds.fold(f64::INFINITY, f64::min)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sampler::SplitMix64;
+
+    /// Small whole numbers, which bf16 holds and f32 sums exactly.
+    fn whole(count: usize, seed: u64) -> Vec<f32> {
+        let mut random = SplitMix64::new(seed);
+        (0..count).map(|_| (random.next() % 9) as f32 - 4.0).collect()
+    }
+
+    /// On CPUs with AMX tiles and products agree to the bit; elsewhere both are the same code.
+    #[test]
+    fn bf16_products_of_whole_numbers_are_exact() {
+        for (tokens, rows, cols, rank) in
+            [(1, 32, 32, 1), (37, 96, 64, 4), (129, 40, 288, 33), (300, 301, 96, 7)]
+        {
+            let (w, x) = (whole(rows * cols, 1), whole(tokens * cols, 2));
+            let (g, low) = (whole(tokens * rows, 3), whole(tokens * rank, 4));
+            let (a, b) = (whole(rank * cols, 5), whole(rows * rank, 6));
+            let products = |precision: Precision| {
+                let matrix = Frozen::new(w.clone(), cols, precision);
+                let precision = matrix.precision();
+                let x_operand = Operand::new(&x, cols, precision);
+                let mut y = matrix.forward(&x_operand);
+                Operand::new(&low, rank, precision).times_transposed(&b, &mut y, rows);
+                let mut u = vec![1.0; tokens * rank];
+                x_operand.times_transposed(&a, &mut u, rank);
+                let g_operand = Operand::new(&g, rows, precision);
+                let mut dx = matrix.backward(&g_operand);
+                Operand::new(&low, rank, precision).times(&a, &mut dx, cols);
+                let mut dlow = vec![0.0; tokens * rank];
+                g_operand.times(&b, &mut dlow, rank);
+                [y, u, dx, dlow, outer(&low, rank, &x, cols, precision)]
+            };
+            assert_eq!(products(Precision::Bf16), products(Precision::F32), "{tokens} {rows}");
+        }
+    }
+}

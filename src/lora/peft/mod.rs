@@ -87,8 +87,8 @@ impl Adapter {
             let (a, b) = (factor('A')?, factor('B')?);
             let (rank, scale) = settings.rank_and_scale(&module_name(layer, target));
             let (out, cols) = target.shape(model);
-            a.expect(&tensor_name(layer, target, 'A'), rank, cols)?;
-            b.expect(&tensor_name(layer, target, 'B'), out, rank)?;
+            a.check_shape(&tensor_name(layer, target, 'A'), rank, cols)?;
+            b.check_shape(&tensor_name(layer, target, 'B'), out, rank)?;
             pairs.insert((layer, target), Pair { rank, scale, a: a.values, b: b.values });
         }
         if pairs.is_empty() {

@@ -37,7 +37,7 @@ pub(super) struct Matrix {
 
 impl Matrix {
     /// Refuses any other shape.
-    pub(super) fn expect(&self, name: &str, rows: u32, cols: u32) -> Result<()> {
+    pub(super) fn check_shape(&self, name: &str, rows: u32, cols: u32) -> Result<()> {
         let expected = vec![u64::from(rows), u64::from(cols)];
         if self.shape == expected {
             return Ok(());
