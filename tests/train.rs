@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use pollster::block_on;
 use radllama::cpu::{CpuExecutor, CpuStore};
 use radllama::gguf::TensorType;
+use radllama::kernels::Step;
 use radllama::lora::{Adapter, LoraConfig, Pair, Target};
 use radllama::model::Executor;
 use radllama::model::loader::{Loader, Part, Weights};
@@ -135,7 +136,7 @@ fn the_network_computes_what_the_engine_does() {
     }
 }
 
-/// bf16 has eight bits: 0.4 % a product, less in the sum.
+/// bf16 has eight bits, 0.4 % a product; two layers of sharp attention make more of it.
 #[test]
 fn products_in_bf16_are_near_those_in_f32() {
     if Precision::best() == Precision::F32 {
@@ -148,8 +149,11 @@ fn products_in_bf16_are_near_those_in_f32() {
         let network = Network::from_adapter(base, &adapter, 64).unwrap();
         network.logits(&ids(&tiny.config, 37)).unwrap()
     };
-    let error = difference(&logits(Precision::Bf16), &logits(Precision::F32));
-    assert!(error > 1e-5 && error < 0.1, "{error:e}");
+    let (found, expected) = (logits(Precision::Bf16), logits(Precision::F32));
+    let norm = |values: &mut dyn Iterator<Item = f32>| values.map(|v| v * v).sum::<f32>().sqrt();
+    let error = norm(&mut found.iter().zip(&expected).map(|(f, e)| f - e))
+        / norm(&mut expected.iter().copied());
+    assert!(error > 1e-4 && error < 0.1, "{error:e}");
 }
 
 /// One update by plain gradient descent's hand: the loss must fall by what the gradient promises. A
