@@ -4,7 +4,6 @@
 #![cfg(feature = "gpu")]
 
 #[path = "common/tiny.rs"]
-#[allow(dead_code, reason = "not all of it is needed here")]
 mod tiny;
 
 use std::cell::Cell;

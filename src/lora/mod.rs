@@ -109,6 +109,9 @@ pub struct Pair {
     pub b: Vec<f32>,
 }
 
+/// Pairs by layer and target.
+pub type Pairs = BTreeMap<(u32, Target), Pair>;
+
 /// What an adapter was trained with: the fields of PEFT's `adapter_config.json` that have a meaning
 /// here.
 #[derive(Debug, Clone, PartialEq)]
@@ -142,6 +145,6 @@ pub struct Adapter {
     pub config: LoraConfig,
     /// SHA-256 over the base it was trained on, where the adapter tells.
     pub base_sha256: Option<String>,
-    /// By layer and target.
-    pub pairs: BTreeMap<(u32, Target), Pair>,
+    /// What it adapts.
+    pub pairs: Pairs,
 }

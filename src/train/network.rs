@@ -11,7 +11,7 @@ use super::ops::{
     Attention, Block, CrossEntropy, Dropout, FrozenLinear, LoraLinear, RmsNorm, Rope, Swiglu,
 };
 use crate::error::{Error, Result};
-use crate::lora::{Adapter, LoraConfig, Pair, Target};
+use crate::lora::{Adapter, LoraConfig, Pair, Pairs, Target};
 use crate::sampler::SplitMix64;
 
 /// candle's errors are ours to have avoided.
@@ -177,7 +177,7 @@ impl Network {
     fn pairs(
         &self,
         of: impl Fn(&Var) -> candle_core::Result<Tensor>,
-    ) -> candle_core::Result<BTreeMap<(u32, Target), Pair>> {
+    ) -> candle_core::Result<Pairs> {
         let mut pairs = BTreeMap::new();
         for (&(layer, _), factors) in &self.factors {
             let own = factors.unstack(&of(&factors.a)?, &of(&factors.b)?)?;
@@ -219,7 +219,7 @@ impl Network {
     ///
     /// # Errors
     /// [`Error::Internal`].
-    pub fn gradients(&self, examples: &[Example]) -> Result<(f64, BTreeMap<(u32, Target), Pair>)> {
+    pub fn gradients(&self, examples: &[Example]) -> Result<(f64, Pairs)> {
         let compute = || {
             let batches = Batch::pack(examples, usize::MAX);
             let batch = batches.first().cloned().unwrap_or_default();
