@@ -26,8 +26,8 @@ export function makeAdapter(seed, { layers = LAYERS, rank = 4, metadata } = {}) 
   for (let layer = 0; layer < layers; layer++) {
     for (const [module, [out, cols]] of Object.entries(SHAPES)) {
       const name = `base_model.model.model.layers.${layer}.self_attn.${module}`;
-      add(`${name}.lora_A.weight`, [rank, cols], 0.05);
-      add(`${name}.lora_B.weight`, [out, rank], 0.05);
+      add(`${name}.lora_A.weight`, [rank, cols], 0.1);
+      add(`${name}.lora_B.weight`, [out, rank], 0.15);
     }
   }
   const json = JSON.stringify(header);
