@@ -272,10 +272,7 @@ impl ModelFiles {
     /// [`Error::Io`]; [`Error::HashMismatch`] against the manifest; what [`Adapter::from_peft`] finds.
     pub fn read_adapter(&self, config: &LlamaConfig) -> Result<Option<Adapter>> {
         let (settings, weights) = match (&self.adapter, &self.manifest) {
-            (AdapterSource::Folder(folder), _) => {
-                let file = |name| read(&folder.join(name));
-                (file("adapter_config.json")?, file("adapter_model.safetensors")?)
-            }
+            (AdapterSource::Folder(folder), _) => read_peft(folder)?,
             (AdapterSource::Manifest, Some(Manifest { adapter: Some(adapter), .. })) => {
                 (self.read_checked(&adapter.config)?, self.read_checked(&adapter.weights)?)
             }
@@ -380,6 +377,15 @@ impl PartFile {
         let map = unsafe { Mmap::map(&file) }.map_err(io)?;
         Ok(PartFile { path: path.to_owned(), part, map })
     }
+}
+
+/// `adapter_config.json` and `adapter_model.safetensors` of a PEFT adapter's folder, as bytes.
+///
+/// # Errors
+/// [`Error::Io`].
+pub fn read_peft(folder: &Path) -> Result<(Vec<u8>, Vec<u8>)> {
+    let file = |name| read(&folder.join(name));
+    Ok((file("adapter_config.json")?, file("adapter_model.safetensors")?))
 }
 
 fn read(path: &Path) -> Result<Vec<u8>> {

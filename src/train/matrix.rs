@@ -72,7 +72,7 @@ impl Frozen {
                 transposed.multiply_add(x, &mut y, self.rows);
             }
             (Kind::F32(w), OperandKind::F32(x)) => {
-                multiply(&mut y, self.rows, rows(x, self.cols), columns(w, self.cols), 1.0);
+                multiply(&mut y, self.rows, rows(x, self.cols), columns(w, self.cols));
             }
             _ => debug_assert!(false, "operand and matrix are of two precisions"),
         }
@@ -87,7 +87,7 @@ impl Frozen {
                 plain.multiply_add(g, &mut x, self.cols);
             }
             (Kind::F32(w), OperandKind::F32(g)) => {
-                multiply(&mut x, self.cols, rows(g, self.rows), rows(w, self.cols), 1.0);
+                multiply(&mut x, self.cols, rows(g, self.rows), rows(w, self.cols));
             }
             _ => debug_assert!(false, "operand and matrix are of two precisions"),
         }
@@ -121,7 +121,7 @@ impl<'a> Operand<'a> {
         let width = f.len() / out;
         match &self.kind {
             OperandKind::Bf16(x) => Packed::from_columns(f, width).multiply_add(x, c, out),
-            OperandKind::F32(x) => multiply(c, out, rows(x, width), columns(f, width), 1.0),
+            OperandKind::F32(x) => multiply(c, out, rows(x, width), columns(f, width)),
         }
     }
 
@@ -129,9 +129,7 @@ impl<'a> Operand<'a> {
     pub(super) fn times(&self, f: &[f32], c: &mut [f32], width: usize) {
         match &self.kind {
             OperandKind::Bf16(x) => Packed::from_rows(f, width).multiply_add(x, c, width),
-            OperandKind::F32(x) => {
-                multiply(c, width, rows(x, f.len() / width), rows(f, width), 1.0)
-            }
+            OperandKind::F32(x) => multiply(c, width, rows(x, f.len() / width), rows(f, width)),
         }
     }
 }
@@ -150,7 +148,7 @@ pub(super) fn outer(
             let l = transpose(l, rank);
             Operand::new(&l, l.len() / rank, precision).times(x, &mut out, width);
         }
-        Precision::F32 => multiply(&mut out, width, columns(l, rank), rows(x, width), 1.0),
+        Precision::F32 => multiply(&mut out, width, columns(l, rank), rows(x, width)),
     }
     out
 }
@@ -183,12 +181,12 @@ pub(super) fn columns(values: &[f32], width: usize) -> View<'_> {
     View { values, rows: width, cols, row_stride: 1, col_stride }
 }
 
-/// C += alpha A B with C in rows of `width`, on all threads.
-pub(super) fn multiply(c: &mut [f32], width: usize, a: View<'_>, b: View<'_>, alpha: f32) {
-    product(c, width, a, b, alpha, Parallelism::Rayon(0));
+/// C += A B with C in rows of `width`, on all threads.
+fn multiply(c: &mut [f32], width: usize, a: View<'_>, b: View<'_>) {
+    product(c, width, a, b, 1.0, Parallelism::Rayon(0));
 }
 
-/// The same on this thread alone.
+/// C += alpha A B on this thread alone.
 pub(super) fn multiply_here(c: &mut [f32], width: usize, a: View<'_>, b: View<'_>, alpha: f32) {
     product(c, width, a, b, alpha, Parallelism::None);
 }

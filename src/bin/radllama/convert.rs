@@ -10,11 +10,15 @@ use radllama::Result;
 use radllama::convert::{Options, Report, Vocabulary, llama2c, requantize};
 use radllama::gguf::TensorType;
 use radllama::native::ModelFiles;
-use serde_json::json;
+use radllama::quant::encode::QuantError;
 
 use super::args::io_error;
 use super::output;
 use super::partial::{Partial, folder_and_stem};
+use super::report::{Measure, as_json, print};
+
+/// What `convert` says of an error.
+const MEASURE: Measure = ("rmse", QuantError::rmse);
 
 /// Convert a model to GGUF, requantize it, split it anew.
 #[derive(Debug, clap::Args)]
@@ -107,9 +111,9 @@ pub(crate) fn run(args: &Args, json: bool) -> Result<ExitCode> {
     let report = done?;
     partial.commit()?;
     if json {
-        print_json(&report)?
+        output::object(&as_json(&report, MEASURE))?
     } else {
-        print(&report)?
+        print(&report, MEASURE, None)?
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -138,45 +142,4 @@ fn from_llama2c(args: &Args, options: &Options, open: &mut Open<'_>) -> Result<R
     let mut source = File::open(&args.input).map_err(|error| io_error(&args.input, &error))?;
     let name = args.input.file_name().unwrap_or(args.input.as_os_str()).to_string_lossy();
     llama2c(&mut source, &name, &vocabulary, options, &mut |name| open(name))
-}
-
-fn print_json(report: &Report) -> Result<()> {
-    let parts = report
-        .parts
-        .iter()
-        .map(|part| json!({ "path": part.name, "bytes": part.bytes, "sha256": part.sha256 }));
-    let tensors = report.tensors.iter().map(|tensor| {
-        json!({
-            "name": tensor.name,
-            "from": tensor.from.name(),
-            "to": tensor.to.name(),
-            "rmse": tensor.error.rmse(),
-            "max_abs": tensor.error.max_abs,
-        })
-    });
-    output::object(&json!({
-        "parts": parts.collect::<Vec<_>>(),
-        "tensors": tensors.collect::<Vec<_>>(),
-    }))
-}
-
-fn print(report: &Report) -> Result<()> {
-    output::line(&format!(
-        "{:<28}{:>6}   {:<6}{:>12}{:>12}",
-        "tensor", "from", "to", "rmse", "max error"
-    ))?;
-    for tensor in &report.tensors {
-        output::line(&format!(
-            "{:<28}{:>6} → {:<6}{:>12.3e}{:>12.3e}",
-            tensor.name,
-            tensor.from.name(),
-            tensor.to.name(),
-            tensor.error.rmse(),
-            tensor.error.max_abs
-        ))?;
-    }
-    for part in &report.parts {
-        output::line(&format!("{}  {}  {}", part.sha256, part.name, output::size(part.bytes)))?;
-    }
-    Ok(())
 }

@@ -10,6 +10,7 @@ mod inspect;
 mod merge;
 mod output;
 mod partial;
+mod report;
 mod session;
 mod shaders;
 mod tokenize;

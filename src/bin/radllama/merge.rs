@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use radllama::convert::{Base, Checkpoint, Options, Report, merge, shard_names};
 use radllama::lora::Adapter;
-use radllama::native::ModelFiles;
+use radllama::native::{ModelFiles, read_peft};
 use radllama::prompt::Template;
 use radllama::quant::encode::{QuantError, Quantizer};
 use radllama::{Error, Result};
@@ -17,6 +17,10 @@ use super::args::io_error;
 use super::convert::{To, key_value};
 use super::output;
 use super::partial::{Partial, folder_and_stem};
+use super::report::{Measure, as_json, print};
+
+/// What `merge` says of an error.
+const MEASURE: Measure = ("nmse", QuantError::nmse);
 
 /// Merge adapters into their base, quantize, and write GGUF; or convert a Hugging Face checkpoint.
 #[derive(Debug, clap::Args)]
@@ -70,11 +74,7 @@ pub(crate) fn run(args: &Args, json: bool) -> Result<ExitCode> {
     let mut hashes = Vec::new();
     for adapter in &args.adapter {
         let (folder, weight) = adapter_and_weight(adapter)?;
-        let read = |name: &str| {
-            let path = folder.join(name);
-            std::fs::read(&path).map_err(|error| io_error(&path, &error))
-        };
-        let (config, tensors) = (read("adapter_config.json")?, read("adapter_model.safetensors")?);
+        let (config, tensors) = read_peft(&folder)?;
         let adapter = Adapter::from_peft(&config, &tensors, base.config())?;
         let weight_note = if weight == 1.0 { String::new() } else { format!(" × {weight}") };
         hashes.push(format!("{}+{}{weight_note}", sha256(&config), sha256(&tensors)));
@@ -104,9 +104,16 @@ pub(crate) fn run(args: &Args, json: bool) -> Result<ExitCode> {
     let report = done?;
     partial.commit()?;
     if json {
-        output::object(&as_json(&report, quantizer, &base_sha256))?;
+        let total = total(&report);
+        let mut value = as_json(&report, MEASURE);
+        value["quantizer"] = json!(quantizer.name());
+        value["base_sha256"] = json!(base_sha256);
+        value["nmse"] = json!(total.nmse());
+        value["max_abs"] = json!(total.max_abs);
+        output::object(&value)?;
     } else {
-        print(&report, quantizer)?;
+        let name = format!("all, quantizer {}", quantizer.name());
+        print(&report, MEASURE, Some((&name, total(&report))))?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -201,57 +208,4 @@ fn total(report: &Report) -> QuantError {
     let mut total = QuantError::default();
     report.tensors.iter().for_each(|tensor| total.merge(&tensor.error));
     total
-}
-
-fn as_json(report: &Report, quantizer: Quantizer, base_sha256: &str) -> Value {
-    let parts = report
-        .parts
-        .iter()
-        .map(|part| json!({ "path": part.name, "bytes": part.bytes, "sha256": part.sha256 }));
-    let tensors = report.tensors.iter().map(|tensor| {
-        json!({
-            "name": tensor.name,
-            "from": tensor.from.name(),
-            "to": tensor.to.name(),
-            "nmse": tensor.error.nmse(),
-            "max_abs": tensor.error.max_abs,
-        })
-    });
-    let total = total(report);
-    json!({
-        "quantizer": quantizer.name(),
-        "base_sha256": base_sha256,
-        "nmse": total.nmse(),
-        "max_abs": total.max_abs,
-        "parts": parts.collect::<Vec<_>>(),
-        "tensors": tensors.collect::<Vec<_>>(),
-    })
-}
-
-fn print(report: &Report, quantizer: Quantizer) -> Result<()> {
-    output::line(&format!(
-        "{:<28}{:>6}   {:<6}{:>12}{:>12}",
-        "tensor", "from", "to", "nmse", "max error"
-    ))?;
-    for tensor in &report.tensors {
-        output::line(&format!(
-            "{:<28}{:>6} → {:<6}{:>12.3e}{:>12.3e}",
-            tensor.name,
-            tensor.from.name(),
-            tensor.to.name(),
-            tensor.error.nmse(),
-            tensor.error.max_abs
-        ))?;
-    }
-    let total = total(report);
-    output::line(&format!(
-        "{:<45}{:>12.3e}{:>12.3e}",
-        format!("all, quantizer {}", quantizer.name()),
-        total.nmse(),
-        total.max_abs
-    ))?;
-    for part in &report.parts {
-        output::line(&format!("{}  {}  {}", part.sha256, part.name, output::size(part.bytes)))?;
-    }
-    Ok(())
 }

@@ -11,7 +11,7 @@ use radllama::data::pairs::read_pairs;
 use radllama::lora::peft::{Element, base_sha256};
 use radllama::lora::{Adapter, LoraConfig, Target};
 use radllama::model::loader::hex;
-use radllama::native::ModelFiles;
+use radllama::native::{ModelFiles, read_peft};
 use radllama::prompt::Template;
 use radllama::tokenizer::Tokenizer;
 use radllama::train::{
@@ -249,7 +249,10 @@ pub(crate) fn run(args: &Args, json: bool) -> Result<ExitCode> {
         }
     }
     let start = match &args.start {
-        Some(folder) => Some(read_adapter(folder, &base.config)?),
+        Some(folder) => {
+            let (settings, tensors) = read_peft(folder)?;
+            Some(Adapter::from_peft(&settings, &tensors, &base.config)?)
+        }
         None => None,
     };
     let lora = args.lora(files.name())?;
@@ -299,15 +302,6 @@ pub(crate) fn run(args: &Args, json: bool) -> Result<ExitCode> {
         flops / 1e9
     ));
     Ok(ExitCode::SUCCESS)
-}
-
-/// A PEFT adapter's folder.
-fn read_adapter(folder: &Path, config: &radllama::LlamaConfig) -> Result<Adapter> {
-    let read = |name: &str| {
-        let path = folder.join(name);
-        std::fs::read(&path).map_err(|error| io_error(&path, &error))
-    };
-    Adapter::from_peft(&read("adapter_config.json")?, &read("adapter_model.safetensors")?, config)
 }
 
 /// All steps that are left. Returns the tokens and the seconds of those done here.
