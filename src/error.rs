@@ -191,6 +191,11 @@ pub enum Error {
 }
 
 impl Error {
+    /// An error of the file system about the file or folder at `path`.
+    pub fn io(path: impl AsRef<std::path::Path>, error: &std::io::Error) -> Error {
+        Error::Io { path: path.as_ref().display().to_string(), reason: error.to_string() }
+    }
+
     /// A stable, machine-readable name for the kind of error: it does not change between releases.
     pub fn code(&self) -> &'static str {
         match self {

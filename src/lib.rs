@@ -22,6 +22,7 @@ pub mod convert;
 pub mod cpu;
 #[cfg(feature = "native")]
 pub mod data;
+pub mod digest;
 pub mod engine;
 pub mod error;
 pub mod eval;

@@ -2,8 +2,8 @@
 //! licence, and how to prompt it.
 
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
+use crate::digest::sha256;
 use crate::prompt::Template;
 use crate::{Error, Result};
 
@@ -89,8 +89,7 @@ impl ManifestFile {
         if found != self.bytes {
             return Err(Error::Truncated { name, expected: self.bytes, found });
         }
-        let digest = Sha256::digest(bytes);
-        let found: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+        let found = sha256(bytes);
         if found != self.sha256 {
             return Err(Error::HashMismatch { name, expected: self.sha256.clone(), found });
         }
@@ -172,12 +171,8 @@ impl Manifest {
     /// # Errors
     /// [`Error::BadManifest`] for an unknown name.
     pub fn template(&self) -> Result<Template> {
-        Template::from_name(&self.template).ok_or_else(|| Error::BadManifest {
-            what: format!(
-                "template is {:?}, but must be alpaca, chatml, llama2 or report",
-                self.template
-            ),
-        })
+        let parsed = self.template.parse();
+        parsed.map_err(|error: Error| Error::BadManifest { what: error.to_string() })
     }
 
     /// The model's files, then the adapter's.

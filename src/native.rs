@@ -1,23 +1,27 @@
 //! Models from the file system: a GGUF file, the first file of a split, or a manifest, memory-mapped
 //! and loaded onto the GPU or into the CPU executor. For programs; the browser streams instead.
 
+mod checkpoint;
+
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::time::Instant;
 
 use memmap2::Mmap;
-use sha2::{Digest, Sha256};
+
+pub use checkpoint::{load_checkpoint, open_checkpoint, read_peft};
 
 use crate::config::LlamaConfig;
 use crate::cpu::{CpuExecutor, CpuStore};
+use crate::digest;
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::gguf::{Header, MAGIC, TensorInfo, part_name, read_header};
 use crate::gpu::{Gpu, GpuExecutor, GpuStore, Kernels};
 use crate::lora::Adapter;
 use crate::manifest::{Manifest, ManifestFile};
-use crate::model::loader::{Part, Store, hex};
+use crate::model::loader::{Part, Store};
 use crate::model::{Executor, Layout, Loader, Weights};
 use crate::prompt::Template;
 use crate::quant::{self, Format};
@@ -203,8 +207,7 @@ impl ModelFiles {
         Tokenizer::from_spec(TokenizerSpec::from_header(&header)?)
     }
 
-    /// The prompt template: the manifest's, or else the one whose marks are in the model's own chat
-    /// template, or else Alpaca's, which any model can read.
+    /// The prompt template: the manifest's, or else [`template_of`] the tokenizer.
     ///
     /// # Errors
     /// [`Error::BadManifest`].
@@ -212,14 +215,7 @@ impl ModelFiles {
         if let Some(manifest) = &self.manifest {
             return manifest.template();
         }
-        let chat = tokenizer.chat_template().unwrap_or_default();
-        Ok(if chat.contains("<|im_start|>") && tokenizer.control("<|im_start|>").is_some() {
-            Template::ChatMl
-        } else if chat.contains("[INST]") {
-            Template::Llama2
-        } else {
-            Template::Alpaca
-        })
+        Ok(template_of(tokenizer))
     }
 
     /// The context to run with, in tokens: `asked`, or the manifest's, or [`DEFAULT_CONTEXT`], the
@@ -289,7 +285,7 @@ impl ModelFiles {
 
     /// The SHA-256 of each part: from the manifest, or else of the bytes.
     pub fn sha256(&self) -> Vec<String> {
-        let digest = |part: &PartFile| hex(&Sha256::digest(&part.map));
+        let digest = |part: &PartFile| digest::sha256(&part.map);
         let known = |part: &PartFile| part.part.sha256.clone().unwrap_or_else(|| digest(part));
         self.parts.iter().map(known).collect()
     }
@@ -362,10 +358,7 @@ impl ModelFiles {
 impl PartFile {
     #[allow(unsafe_code, reason = "mapping a file is unsafe in Rust whatever one does")]
     fn open(path: &Path, part: Part) -> Result<PartFile> {
-        let io = |error: std::io::Error| Error::Io {
-            path: path.display().to_string(),
-            reason: error.to_string(),
-        };
+        let io = |error: std::io::Error| Error::io(path, &error);
         let file = File::open(path).map_err(io)?;
         if file.metadata().map_err(io)?.is_dir() {
             let reason = "is a folder; pass a .gguf file or a manifest".to_owned();
@@ -379,18 +372,21 @@ impl PartFile {
     }
 }
 
-/// `adapter_config.json` and `adapter_model.safetensors` of a PEFT adapter's folder, as bytes.
-///
-/// # Errors
-/// [`Error::Io`].
-pub fn read_peft(folder: &Path) -> Result<(Vec<u8>, Vec<u8>)> {
-    let file = |name| read(&folder.join(name));
-    Ok((file("adapter_config.json")?, file("adapter_model.safetensors")?))
+/// The template whose marks are in the model's own chat template, or else Alpaca's, which any model can
+/// read.
+pub fn template_of(tokenizer: &Tokenizer) -> Template {
+    let chat = tokenizer.chat_template().unwrap_or_default();
+    if chat.contains("<|im_start|>") && tokenizer.control("<|im_start|>").is_some() {
+        Template::ChatMl
+    } else if chat.contains("[INST]") {
+        Template::Llama2
+    } else {
+        Template::Alpaca
+    }
 }
 
 fn read(path: &Path) -> Result<Vec<u8>> {
-    std::fs::read(path)
-        .map_err(|error| Error::Io { path: path.display().to_string(), reason: error.to_string() })
+    std::fs::read(path).map_err(|error| Error::io(path, &error))
 }
 
 fn name_of(path: &Path) -> String {

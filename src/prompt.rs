@@ -106,6 +106,18 @@ impl Template {
     }
 }
 
+impl std::str::FromStr for Template {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Self> {
+        Template::from_name(name).ok_or_else(|| Error::BadOption {
+            option: "template",
+            value: name.to_owned(),
+            expected: "alpaca, chatml, llama2 or report",
+        })
+    }
+}
+
 impl Template {
     /// What an answer begins with where the prompt does not end in whitespace.
     fn lead(self) -> &'static str {

@@ -14,8 +14,12 @@ use std::rc::Rc;
 
 use half::f16;
 use radllama::convert::{Base, Checkpoint, Options, Report, merge, shard_names};
+use radllama::cpu::CpuStore;
 use radllama::gguf::{Event, Header, Reader, TensorType, Value};
 use radllama::lora::Adapter;
+use radllama::model::BufferId;
+use radllama::model::loader::{Loader, Part};
+use radllama::native::load_checkpoint;
 use radllama::quant::encode::{Quantizer, encode_row, encode_row_with};
 use radllama::tokenizer::Tokenizer;
 use radllama::tokenizer::TokenizerSpec;
@@ -528,6 +532,9 @@ fn folder(source: &Source) -> tempfile::TempDir {
     put("config.json", &serde_json::to_vec(&source.config).unwrap());
     put("tokenizer.json", &source.tokenizer);
     put("tokenizer_config.json", br#"{"chat_template": "{{ hello }}"}"#);
+    if let Some(index) = &source.index {
+        put("model.safetensors.index.json", index);
+    }
     source.files.iter().for_each(|(name, bytes)| put(name, bytes));
     folder
 }
@@ -581,6 +588,69 @@ fn the_command_writes_a_model_with_its_provenance_or_nothing() {
     assert_eq!(error["error"]["code"], "bad_weight");
     assert_eq!(names(out.path()), ["m.gguf"]);
     assert_eq!(std::fs::read(out.path().join("m.gguf")).unwrap(), file);
+}
+
+#[test]
+fn a_checkpoint_loads_as_its_conversion_does() {
+    for source in [Source::golden(), Source::golden().sharded()] {
+        let folder = folder(&source);
+        let loaded = load_checkpoint(folder.path(), CpuStore::default()).unwrap();
+        let (_, files) = write(source.open().unwrap(), vec![], &to(TensorType::F32)).unwrap();
+        let mut loader = Loader::new(CpuStore::default(), vec![Part::default()]);
+        loader.push(0, &files["m.gguf"]).unwrap();
+        let converted = loader.finish().unwrap();
+        assert_eq!(loaded.layout.config, converted.layout.config);
+        assert_eq!(loaded.sha256, source.open().unwrap().hashes());
+        for buffer in (0..converted.layout.buffers.len()).map(BufferId) {
+            let words = converted.store.words(buffer).unwrap();
+            assert!(loaded.store.words(buffer).unwrap() == words, "{buffer:?}");
+        }
+    }
+    let refused = |source: &Source| {
+        load_checkpoint(folder(source).path(), CpuStore::default()).err().unwrap().code()
+    };
+    let poisoned = Source::changed(|archive| {
+        let tensor = archive.tensors.get_mut("model.norm.weight").unwrap();
+        tensor.data[..2].copy_from_slice(&f16::NAN.to_le_bytes());
+    });
+    assert_eq!(refused(&poisoned), "bad_weight");
+    let mut gone = Source::golden();
+    gone.files.clear();
+    assert_eq!(refused(&gone), "io");
+}
+
+/// Training reads either form of a base to the same values.
+#[cfg(feature = "train")]
+#[test]
+fn a_checkpoint_and_its_conversion_train_alike() {
+    let (source, out) = (Source::golden(), tempfile::tempdir().unwrap());
+    let (_, files) = write(source.open().unwrap(), vec![], &to(TensorType::F32)).unwrap();
+    let gguf = out.path().join("m.gguf");
+    std::fs::write(&gguf, &files["m.gguf"]).unwrap();
+    let pairs = out.path().join("pairs.jsonl");
+    let lines =
+        (0..4).map(|i| format!("{{\"id\":{i},\"findings\":\"a ab {i}\",\"impression\":\"ab\"}}\n"));
+    std::fs::write(&pairs, lines.collect::<String>()).unwrap();
+    let losses = |base: &Path, run: &str| -> Vec<f64> {
+        let run = out.path().join(run);
+        let done = Command::new(env!("CARGO_BIN_EXE_radllama"))
+            .args(["train", "--template", "report", "--epochs", "2", "--batch", "2", "--train"])
+            .arg(&pairs)
+            .arg("--base")
+            .arg(base)
+            .arg("--output")
+            .arg(&run)
+            .output()
+            .unwrap();
+        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+        let log = std::fs::read_to_string(run.join("log.jsonl")).unwrap();
+        let lines =
+            log.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+        lines.map(|line| line["loss"].as_f64().unwrap()).collect()
+    };
+    let from_folder = losses(folder(&source).path(), "a");
+    assert_eq!(from_folder.len(), 4);
+    assert_eq!(from_folder, losses(&gguf, "b"));
 }
 
 #[cfg(target_os = "linux")]

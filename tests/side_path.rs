@@ -19,17 +19,17 @@ use std::sync::OnceLock;
 use adapters::{adapter, merged, odd_ranks};
 use pollster::block_on;
 use radllama::cpu::{CpuExecutor, CpuStore};
+use radllama::digest::sha256;
 use radllama::engine::{Engine, GenerateOptions, Watch};
 use radllama::gguf::TensorType;
 use radllama::gpu::{Gpu, GpuExecutor, GpuStore, Kernels};
 use radllama::kernels::{Call, Step};
 use radllama::lora::peft::base_sha256;
 use radllama::lora::{Adapter, Target};
-use radllama::model::loader::{Loader, Part, Store, Weights, hex};
+use radllama::model::loader::{Loader, Part, Store, Weights};
 use radllama::model::{Executor, Needs, SidePath, forward};
 use radllama::prompt::Template;
 use radllama::quant::Format;
-use sha2::{Digest, Sha256};
 use tiny::{Random, Tiny};
 
 const CHUNK: u32 = 37;
@@ -49,7 +49,7 @@ fn device() -> (Gpu, Kernels) {
 }
 
 fn weights<S: Store>(file: &[u8], store: S) -> Weights<S> {
-    let (bytes, sha256) = (Some(file.len() as u64), Some(hex(&Sha256::digest(file))));
+    let (bytes, sha256) = (Some(file.len() as u64), Some(sha256(file)));
     let mut loader = Loader::new(store, vec![Part { name: "tiny".into(), bytes, sha256 }]);
     loader.push(0, file).unwrap();
     loader.finish().unwrap()
@@ -343,7 +343,7 @@ fn refuses<E: Executor>(executor: &mut E, tiny: &Tiny, sha256: &str) {
 fn what_does_not_belong_is_refused_and_changes_nothing() {
     let tiny = Tiny::new(TensorType::F32);
     let bytes = file(&tiny);
-    let sha256 = base_sha256(&[hex(&Sha256::digest(&bytes))]);
+    let sha256 = base_sha256(&[sha256(&bytes)]);
     refuses(&mut cpu(&bytes), &tiny, &sha256);
     refuses(&mut gpu(&bytes), &tiny, &sha256);
 }

@@ -11,7 +11,7 @@ use radllama::manifest::Manifest;
 /// The layers of src/, the lowest first: a module imports from layers below its own, never from beside
 /// or above. tests/ and xtask/ stand on top of everything.
 const LAYERS: &[&[&str]] = &[
-    &["error"],
+    &["error", "digest"],
     &["config", "sampler"],
     &["gguf"],
     &["quant", "tokenizer"],

@@ -12,13 +12,12 @@ use std::path::{Path, PathBuf};
 
 use adapters::{adapter, merged, odd_ranks};
 use common::{ok, run, save};
+use radllama::digest::sha256;
 use radllama::gguf::TensorType;
 use radllama::lora::Adapter;
 use radllama::lora::peft::Element;
 use radllama::lora::peft::base_sha256;
-use radllama::model::loader::hex;
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 use tiny::Tiny;
 
@@ -131,7 +130,7 @@ fn what_does_not_belong_together_is_an_error_with_a_code() {
         "wrong_shape"
     );
     // Its own base is right, though no manifest tells the hash.
-    let hash = base_sha256(&[hex(&Sha256::digest(&folder.base))]);
+    let hash = base_sha256(&[sha256(&folder.base)]);
     let own = Adapter { base_sha256: Some(hash), ..folder.adapter.clone() };
     folder.write(&own, "own");
     generate(&folder.path("base.gguf"), &["--adapter", &folder.path("own")]);

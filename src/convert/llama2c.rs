@@ -5,7 +5,7 @@
 use std::io::{Read, Seek, SeekFrom, Write};
 
 use super::{Options, Report, SourceTensor, Vocabulary};
-use super::{io_error, model_metadata, read_at, sha256_of, stamp, write_model};
+use super::{model_metadata, read_at, sha256_of, stamp, write_model};
 use crate::config::LlamaConfig;
 use crate::error::{Error, Result};
 use crate::gguf::TensorType;
@@ -30,7 +30,7 @@ pub fn llama2c<R: Read + Seek, W: Write>(
     open: &mut dyn FnMut(&str) -> Result<W>,
 ) -> Result<Report> {
     let mut head = [0; HEADER_BYTES as usize];
-    let found = source.seek(SeekFrom::End(0)).map_err(|error| io_error(name, &error))?;
+    let found = source.seek(SeekFrom::End(0)).map_err(|error| Error::io(name, &error))?;
     if found < HEADER_BYTES {
         return Err(Error::Truncated { name: name.to_owned(), expected: HEADER_BYTES, found });
     }

@@ -24,6 +24,7 @@ pub use requantize::requantize;
 pub use vocabulary::Vocabulary;
 
 use crate::config::LlamaConfig;
+use crate::digest::hex;
 use crate::error::{Error, Result};
 use crate::gguf::{TensorType, Value};
 use crate::quant::encode::{QuantError, Quantizer};
@@ -100,24 +101,16 @@ struct SourceTensor {
 /// Bytes read at a time.
 const COPY_BYTES: usize = 1 << 20;
 
-fn io_error(name: &str, error: &std::io::Error) -> Error {
-    Error::Io { path: name.to_owned(), reason: error.to_string() }
-}
-
-fn hex(digest: impl AsRef<[u8]>) -> String {
-    digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
 /// SHA-256 of a whole source.
 fn sha256_of(source: &mut (impl Read + Seek), name: &str) -> Result<String> {
-    source.seek(SeekFrom::Start(0)).map_err(|error| io_error(name, &error))?;
+    source.seek(SeekFrom::Start(0)).map_err(|error| Error::io(name, &error))?;
     let (mut hasher, mut buffer) = (Sha256::new(), vec![0; COPY_BYTES]);
     loop {
         match source.read(&mut buffer) {
             Ok(0) => return Ok(hex(hasher.finalize())),
             Ok(read) => hasher.update(&buffer[..read]),
             Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(io_error(name, &error)),
+            Err(error) => return Err(Error::io(name, &error)),
         }
     }
 }
@@ -126,7 +119,7 @@ fn read_at(source: &mut (impl Read + Seek), name: &str, at: u64, out: &mut [u8])
     source
         .seek(SeekFrom::Start(at))
         .and_then(|_| source.read_exact(out))
-        .map_err(|error| io_error(name, &error))
+        .map_err(|error| Error::io(name, &error))
 }
 
 /// Replaces the value of a key, or appends it.

@@ -2,7 +2,7 @@
 
 use std::io::{Read, Seek, SeekFrom, Write};
 
-use super::{Options, Report, SourceTensor, io_error, sha256_of, stamp, write_model};
+use super::{Options, Report, SourceTensor, sha256_of, stamp, write_model};
 use crate::error::{Error, Result};
 use crate::gguf::{Header, Reader, Value};
 
@@ -68,8 +68,8 @@ impl Source {
 }
 
 fn header_of(file: &mut (impl Read + Seek), name: &str) -> Result<Header> {
-    let length = file.seek(SeekFrom::End(0)).map_err(|error| io_error(name, &error))?;
-    file.seek(SeekFrom::Start(0)).map_err(|error| io_error(name, &error))?;
+    let length = file.seek(SeekFrom::End(0)).map_err(|error| Error::io(name, &error))?;
+    file.seek(SeekFrom::Start(0)).map_err(|error| Error::io(name, &error))?;
     let mut reader = Reader::new(name);
     let mut buffer = vec![0; 64 << 10];
     loop {
@@ -77,7 +77,7 @@ fn header_of(file: &mut (impl Read + Seek), name: &str) -> Result<Header> {
             Ok(0) => break,
             Ok(read) => reader.push(&buffer[..read], &mut |_| Ok(()))?,
             Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(io_error(name, &error)),
+            Err(error) => return Err(Error::io(name, &error)),
         }
         if let Some(header) = reader.header() {
             if length < header.file_bytes() {

@@ -5,7 +5,8 @@ use std::io::{Read, Seek, Write};
 use sha2::{Digest, Sha256};
 
 use super::rows::{Rows, recode_rows};
-use super::{COPY_BYTES, Options, PartReport, Report, SourceTensor, TensorReport, hex, read_at};
+use super::{COPY_BYTES, Options, PartReport, Report, SourceTensor, TensorReport, read_at};
+use crate::digest::hex;
 use crate::error::{Error, Result};
 use crate::gguf::{Layout, TensorSpec, TensorType, Value, part_name};
 use crate::quant::encode::QuantError;

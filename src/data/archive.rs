@@ -8,7 +8,6 @@ use std::path::Path;
 use flate2::read::MultiGzDecoder;
 use walkdir::WalkDir;
 
-use super::atomic::io_error;
 use crate::error::{Error, Result};
 
 /// Largest document that is read, in bytes: a report has some KB.
@@ -31,7 +30,7 @@ pub fn documents(path: &Path, take: &mut Take<'_>) -> Result<u64> {
     if path.is_dir() {
         return folder(path, take);
     }
-    let file = File::open(path).map_err(|error| io_error(path, &error))?;
+    let file = File::open(path).map_err(|error| Error::io(path, &error))?;
     let (magic, file) = peek(path, BufReader::with_capacity(1 << 16, file), 4)?;
     if magic.starts_with(b"PK") {
         let reason = "is a zip archive; unpack it and pass the folder".to_owned();
@@ -55,8 +54,8 @@ fn folder(path: &Path, take: &mut Take<'_>) -> Result<u64> {
             others += 1;
             continue;
         }
-        let file = File::open(entry.path()).map_err(|error| io_error(entry.path(), &error))?;
-        let bytes = read_limited(file).map_err(|error| io_error(entry.path(), &error))?;
+        let file = File::open(entry.path()).map_err(|error| Error::io(entry.path(), &error))?;
+        let bytes = read_limited(file).map_err(|error| Error::io(entry.path(), &error))?;
         take(entry.path().display().to_string(), bytes)?;
     }
     Ok(others)
@@ -67,7 +66,7 @@ fn unzipped(path: &Path, reader: impl Read, take: &mut Take<'_>) -> Result<u64> 
     let (head, reader) = peek(path, reader, BLOCK)?;
     let text = head.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&head).trim_ascii_start();
     if text.starts_with(b"<") {
-        let bytes = read_limited(reader).map_err(|error| io_error(path, &error))?;
+        let bytes = read_limited(reader).map_err(|error| Error::io(path, &error))?;
         take(path.display().to_string(), bytes)?;
         return Ok(0);
     }
@@ -163,7 +162,7 @@ pub(super) fn peek<R: Read>(
     (&mut reader)
         .take(count as u64)
         .read_to_end(&mut head)
-        .map_err(|error| io_error(path, &error))?;
+        .map_err(|error| Error::io(path, &error))?;
     Ok((head.clone(), Cursor::new(head).chain(reader)))
 }
 

@@ -31,7 +31,7 @@ impl AtomicFile {
         let mut partial = name.to_owned();
         partial.push(format!(".{}.partial", std::process::id()));
         let partial = path.with_file_name(partial);
-        let file = File::create(&partial).map_err(|error| io_error(&partial, &error))?;
+        let file = File::create(&partial).map_err(|error| Error::io(&partial, &error))?;
         let file = Some(BufWriter::with_capacity(1 << 18, file));
         Ok(AtomicFile { path: path.to_owned(), partial, file })
     }
@@ -46,7 +46,7 @@ impl AtomicFile {
     /// # Errors
     /// [`Error::Io`], a full disk among others.
     pub fn append(&mut self, bytes: &[u8]) -> Result<()> {
-        self.write_all(bytes).map_err(|error| io_error(&self.path, &error))
+        self.write_all(bytes).map_err(|error| Error::io(&self.path, &error))
     }
 
     /// Brings everything written so far onto the disk. A full disk shows here at the latest.
@@ -57,7 +57,7 @@ impl AtomicFile {
         let Some(file) = &mut self.file else { return Ok(()) };
         file.flush()
             .and_then(|()| file.get_ref().sync_all())
-            .map_err(|error| io_error(&self.path, &error))
+            .map_err(|error| Error::io(&self.path, &error))
     }
 
     /// Synchronises and gives the file its name, replacing what had it.
@@ -71,7 +71,7 @@ impl AtomicFile {
         if let Err(error) = renamed {
             // What remains is harmless; the error is what matters.
             let _ = std::fs::remove_file(&self.partial);
-            return Err(io_error(&self.path, &error));
+            return Err(Error::io(&self.path, &error));
         }
         sync_folder(&self.path);
         Ok(())
@@ -105,9 +105,4 @@ fn sync_folder(path: &Path) {
     if let Ok(folder) = File::open(folder.unwrap_or(Path::new("."))) {
         let _ = folder.sync_all();
     }
-}
-
-/// An error of the file system as ours.
-pub(crate) fn io_error(path: &Path, error: &std::io::Error) -> Error {
-    Error::Io { path: path.display().to_string(), reason: error.to_string() }
 }

@@ -12,7 +12,6 @@ use std::path::Path;
 use walkdir::WalkDir;
 
 use super::archive::{MAX_DOCUMENT_BYTES, walk_error};
-use super::atomic::io_error;
 use super::pairs::Pair;
 use super::prepare::{Found, Sink};
 use super::sections::{Section, last, sections};
@@ -47,7 +46,7 @@ pub fn reports(folder: &Path, sink: &mut Sink<'_>) -> Result<u64> {
                     sink(Err(Error::BadData { place, what }))?;
                     continue;
                 }
-                let bytes = std::fs::read(path).map_err(|error| io_error(path, &error))?;
+                let bytes = std::fs::read(path).map_err(|error| Error::io(path, &error))?;
                 sink(parse(place, study, subject, &bytes))?;
             }
         }

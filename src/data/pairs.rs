@@ -14,7 +14,6 @@ use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor};
 use serde::{Serialize, Serializer};
 use serde_json::{Map, Value};
 
-use super::atomic::io_error;
 pub use super::writer::{Format, PairWriter, Sealed};
 use crate::error::{Error, Result};
 
@@ -193,7 +192,7 @@ impl PairReader<BufReader<File>> {
     /// # Errors
     /// [`Error::Io`].
     pub fn open(path: &Path) -> Result<Self> {
-        let file = File::open(path).map_err(|error| io_error(path, &error))?;
+        let file = File::open(path).map_err(|error| Error::io(path, &error))?;
         Ok(PairReader::new(path.display().to_string(), BufReader::with_capacity(1 << 16, file)))
     }
 }

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
-use super::atomic::{AtomicFile, io_error};
+use super::atomic::AtomicFile;
 use super::filter::{Changes, Filters};
 use super::pairs::{Format, Pair, PairWriter, Sealed};
 use super::split::{Part, Split};
@@ -68,7 +68,7 @@ impl Preparation {
     /// [`Error::Io`].
     pub fn new(options: Options) -> Result<Preparation> {
         std::fs::create_dir_all(&options.output)
-            .map_err(|error| io_error(&options.output, &error))?;
+            .map_err(|error| Error::io(&options.output, &error))?;
         Ok(Preparation {
             options,
             writers: BTreeMap::new(),

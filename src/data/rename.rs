@@ -8,7 +8,6 @@ use flate2::read::MultiGzDecoder;
 use serde_json::{Map, Value};
 
 use super::archive::peek;
-use super::atomic::io_error;
 use super::pairs::{FIELDS, Format, Pair, PairReader};
 use super::prepare::{Found, Sink};
 use super::table::{Rows, typed};
@@ -64,7 +63,7 @@ pub fn reports(
         read("stdin", std::io::stdin().lock(), format, columns, sink)?;
         return Ok(0);
     }
-    let file = File::open(path).map_err(|error| io_error(path, &error))?;
+    let file = File::open(path).map_err(|error| Error::io(path, &error))?;
     let (magic, file) = peek(path, BufReader::with_capacity(1 << 16, file), 2)?;
     let name = path.display().to_string();
     if magic == [0x1f, 0x8b] {

@@ -10,7 +10,6 @@ use flate2::read::MultiGzDecoder;
 use serde_json::{Map, Value};
 
 use super::archive::peek;
-use super::atomic::io_error;
 use crate::error::{Error, Result};
 
 /// The part of the data a report is for.
@@ -69,7 +68,7 @@ impl Split {
     /// [`Error::Io`]; [`Error::BadSplit`] for an id in two splits, a split without ids, columns that
     /// are missing, and what cannot be parsed.
     pub fn open(path: &Path, id_of: fn(&str) -> String) -> Result<Split> {
-        let file = File::open(path).map_err(|error| io_error(path, &error))?;
+        let file = File::open(path).map_err(|error| Error::io(path, &error))?;
         let (magic, file) = peek(path, BufReader::with_capacity(1 << 16, file), 2)?;
         if magic == [0x1f, 0x8b] {
             Split::read(path, MultiGzDecoder::new(file), id_of)

@@ -7,6 +7,7 @@ use sha2::{Digest, Sha256};
 use super::atomic::AtomicFile;
 use super::pairs::{FIELDS, Pair};
 use super::table;
+use crate::digest::hex;
 use crate::error::{Error, Result};
 
 /// What a pairs file is.
@@ -98,7 +99,7 @@ impl PairWriter {
     /// [`Error::Io`].
     pub fn seal(mut self) -> Result<Sealed> {
         self.file.sync()?;
-        let sha256 = self.hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+        let sha256 = hex(self.hash.finalize());
         Ok(Sealed { file: self.file, pairs: self.pairs, bytes: self.bytes, sha256 })
     }
 

@@ -7,6 +7,7 @@ use sha2::{Digest, Sha256};
 
 use super::layout::{Layout, Needs, Route};
 use super::program::{BufferId, BufferSpec};
+use crate::digest::hex;
 use crate::error::{Error, Result};
 use crate::gguf::{Event, Header, Reader, TensorInfo};
 use crate::lora::Adapter;
@@ -74,7 +75,7 @@ impl PartState {
         let (Some(hash), Some(expected)) = (self.hash.clone(), &self.part.sha256) else {
             return Ok(None);
         };
-        let found = hex(&hash.finalize());
+        let found = hex(hash.finalize());
         if !found.eq_ignore_ascii_case(expected) {
             let (name, expected) = (self.part.name.clone(), expected.clone());
             return Err(Error::HashMismatch { name, expected, found });
@@ -285,9 +286,4 @@ fn check_split(headers: &[&Header]) -> Result<()> {
 /// [`Error::OtherBase`].
 pub fn check_base(adapter: &Adapter, parts: &[String]) -> Result<()> {
     if parts.is_empty() { Ok(()) } else { adapter.check_base(&base_sha256(parts)) }
-}
-
-/// Lower-case hex.
-pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -8,7 +8,7 @@ use plotters::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::trainer::StepReport;
-use crate::data::atomic::{AtomicFile, io_error};
+use crate::data::atomic::AtomicFile;
 use crate::error::{Error, Result};
 use crate::lora::Adapter;
 use crate::lora::peft::Element;
@@ -60,7 +60,7 @@ impl RunFolder {
     /// # Errors
     /// [`Error::Io`].
     pub fn open(path: &Path) -> Result<RunFolder> {
-        std::fs::create_dir_all(path).map_err(|error| io_error(path, &error))?;
+        std::fs::create_dir_all(path).map_err(|error| Error::io(path, &error))?;
         Ok(RunFolder { path: path.to_owned(), log: Vec::new(), file: None })
     }
 
@@ -77,7 +77,7 @@ impl RunFolder {
         match std::fs::read(&path) {
             Ok(bytes) => Ok(Some(bytes)),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(io_error(&path, &error)),
+            Err(error) => Err(Error::io(&path, &error)),
         }
     }
 
@@ -97,7 +97,7 @@ impl RunFolder {
     pub fn begin_log(&mut self, step: u64) -> Result<()> {
         let path = self.name("log.jsonl");
         if step > 0 && path.exists() {
-            let file = std::fs::File::open(&path).map_err(|error| io_error(&path, &error))?;
+            let file = std::fs::File::open(&path).map_err(|error| Error::io(&path, &error))?;
             let lines = BufReader::new(file).lines().map_while(|line| line.ok());
             let parsed = lines.filter_map(|line| serde_json::from_str::<LogLine>(&line).ok());
             self.log = parsed.filter(|line| line.step() <= step).collect();
@@ -105,7 +105,7 @@ impl RunFolder {
         let text: String = self.log.iter().map(line).collect::<Result<_>>()?;
         write(&path, text.as_bytes())?;
         let file = std::fs::OpenOptions::new().append(true).open(&path);
-        self.file = Some(file.map_err(|error| io_error(&path, &error))?);
+        self.file = Some(file.map_err(|error| Error::io(&path, &error))?);
         Ok(())
     }
 
@@ -117,7 +117,7 @@ impl RunFolder {
         if let Some(file) = &mut self.file {
             let text = line(&entry)?;
             let written = file.write_all(text.as_bytes());
-            written.map_err(|error| io_error(&self.path.join("log.jsonl"), &error))?;
+            written.map_err(|error| Error::io(self.path.join("log.jsonl"), &error))?;
         }
         self.log.push(entry);
         Ok(())
@@ -134,7 +134,7 @@ impl RunFolder {
         element: Element,
     ) -> Result<PathBuf> {
         let folder = self.name(folder);
-        std::fs::create_dir_all(&folder).map_err(|error| io_error(&folder, &error))?;
+        std::fs::create_dir_all(&folder).map_err(|error| Error::io(&folder, &error))?;
         let (config, weights) = adapter.to_peft(element)?;
         write(&folder.join("adapter_model.safetensors"), &weights)?;
         write(&folder.join("adapter_config.json"), &config)?;

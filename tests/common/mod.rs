@@ -7,11 +7,10 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use radllama::digest::sha256;
 use radllama::gguf::{Array, Layout, TensorSpec, TensorType, Value, part_name};
-use radllama::model::loader::hex;
 use radllama::quant::encode::encode_row;
 use serde_json::json;
-use sha2::{Digest, Sha256};
 
 /// Hidden size, feed-forward size, layers, heads, key/value heads, tokens, context.
 pub const D: u64 = 64;
@@ -134,7 +133,7 @@ pub fn manifest(dir: &Path, files: &[PathBuf]) -> serde_json::Value {
         .map(|path| {
             let bytes = fs::read(path).unwrap();
             let path = path.strip_prefix(dir).unwrap();
-            json!({ "path": path, "bytes": bytes.len(), "sha256": hex(&Sha256::digest(&bytes)) })
+            json!({ "path": path, "bytes": bytes.len(), "sha256": sha256(&bytes) })
         })
         .collect();
     json!({

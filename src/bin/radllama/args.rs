@@ -164,14 +164,8 @@ pub(crate) fn read_text(path: &Path) -> Result<String> {
     } else {
         std::fs::read(path).map(|read| bytes = read)
     };
-    read.map_err(|error| io_error(path, &error))?;
+    read.map_err(|error| Error::io(path, &error))?;
     String::from_utf8(bytes).map_err(|error| Error::BadText {
         what: format!("is not UTF-8 at byte {}", error.utf8_error().valid_up_to() + 1),
     })
-}
-
-/// An error of the file system as ours.
-pub(crate) fn io_error(path: &Path, error: &std::io::Error) -> Error {
-    let path = if path == Path::new("-") { Path::new("stdin") } else { path };
-    Error::Io { path: path.display().to_string(), reason: error.to_string() }
 }

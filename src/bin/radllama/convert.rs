@@ -6,13 +6,12 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::ValueEnum;
-use radllama::Result;
 use radllama::convert::{Options, Report, Vocabulary, llama2c, requantize};
 use radllama::gguf::TensorType;
 use radllama::native::ModelFiles;
 use radllama::quant::encode::QuantError;
+use radllama::{Error, Result};
 
-use super::args::io_error;
 use super::output;
 use super::partial::{Partial, folder_and_stem};
 use super::report::{Measure, as_json, print};
@@ -130,16 +129,16 @@ fn from_gguf(input: &Path, options: &Options, open: &mut Open<'_>) -> Result<Rep
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let mut files = paths
         .iter()
-        .map(|path| File::open(path).map_err(|error| io_error(path, &error)))
+        .map(|path| File::open(path).map_err(|error| Error::io(path, &error)))
         .collect::<Result<Vec<_>>>()?;
     requantize(&mut files, &names, options, &mut |name| open(name))
 }
 
 fn from_llama2c(args: &Args, options: &Options, open: &mut Open<'_>) -> Result<Report> {
     let tokenizer = args.tokenizer.as_deref().unwrap_or(Path::new(""));
-    let json = std::fs::read(tokenizer).map_err(|error| io_error(tokenizer, &error))?;
+    let json = std::fs::read(tokenizer).map_err(|error| Error::io(tokenizer, &error))?;
     let vocabulary = Vocabulary::from_tokenizer_json(&json)?;
-    let mut source = File::open(&args.input).map_err(|error| io_error(&args.input, &error))?;
+    let mut source = File::open(&args.input).map_err(|error| Error::io(&args.input, &error))?;
     let name = args.input.file_name().unwrap_or(args.input.as_os_str()).to_string_lossy();
     llama2c(&mut source, &name, &vocabulary, options, &mut |name| open(name))
 }

@@ -18,7 +18,7 @@ use radllama::eval::{
 use radllama::{Error, Result};
 use serde_json::json;
 
-use super::args::{ModelArgs, SamplingArgs, io_error};
+use super::args::{ModelArgs, SamplingArgs};
 use super::output;
 use generate::Job;
 use inputs::{read_outputs, read_reports, read_train};
@@ -215,7 +215,7 @@ fn lowest(reports: &[Report], outputs: &[String], evaluation: &Evaluation) -> Ve
 }
 
 fn write_report(folder: &Path, evaluation: &Evaluation, texts: &[render::Text]) -> Result<()> {
-    std::fs::create_dir_all(folder).map_err(|error| io_error(folder, &error))?;
+    std::fs::create_dir_all(folder).map_err(|error| Error::io(folder, &error))?;
     let title = evaluation.systems.first().map_or("Evaluation", |system| system.name.as_str());
     let title = format!("Evaluation of {title}");
     for (name, text) in [

@@ -4,16 +4,15 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use radllama::convert::{Base, Checkpoint, Options, Report, merge, shard_names};
+use radllama::convert::{Base, Options, Report, merge};
+use radllama::digest::sha256;
 use radllama::lora::Adapter;
-use radllama::native::{ModelFiles, read_peft};
+use radllama::native::{ModelFiles, open_checkpoint, read_peft};
 use radllama::prompt::Template;
 use radllama::quant::encode::{QuantError, Quantizer};
 use radllama::{Error, Result};
-use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
+use serde_json::json;
 
-use super::args::io_error;
 use super::convert::{To, key_value};
 use super::output;
 use super::partial::{Partial, folder_and_stem};
@@ -59,12 +58,7 @@ pub(crate) fn run(args: &Args, json: bool) -> Result<ExitCode> {
     let spinner = output::spinner("reading the base");
     let (base, mut template) = open_base(&args.base, &name)?;
     if let Some(name) = &args.template {
-        let known = Template::from_name(name).ok_or_else(|| Error::BadOption {
-            option: "template",
-            value: name.clone(),
-            expected: "alpaca, chatml or llama2",
-        })?;
-        template = Some(known);
+        template = Some(name.parse()?);
     }
     let mut provenance = Vec::new();
     if let Some(template) = template {
@@ -118,10 +112,6 @@ pub(crate) fn run(args: &Args, json: bool) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn sha256(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
 /// `DIR` or `DIR=WEIGHT`.
 fn adapter_and_weight(text: &str) -> Result<(PathBuf, f32)> {
     let Some((folder, weight)) = text.rsplit_once('=') else { return Ok((text.into(), 1.0)) };
@@ -135,53 +125,7 @@ fn adapter_and_weight(text: &str) -> Result<(PathBuf, f32)> {
 }
 
 fn open_base(path: &Path, name: &str) -> Result<(Base<File>, Option<Template>)> {
-    if path.is_dir() { Ok((open_folder(path, name)?, None)) } else { open_gguf(path) }
-}
-
-fn open_file(path: &Path) -> Result<File> {
-    File::open(path).map_err(|error| io_error(path, &error))
-}
-
-fn open_folder(folder: &Path, name: &str) -> Result<Base<File>> {
-    let read = |name: &str| {
-        let path = folder.join(name);
-        std::fs::read(&path).map_err(|error| io_error(&path, &error))
-    };
-    let optional = |name: &str| {
-        let there = folder.join(name).is_file();
-        there.then(|| read(name)).transpose()
-    };
-    let (config, tokenizer) = (read("config.json")?, read("tokenizer.json")?);
-    let template =
-        chat_template(optional("chat_template.jinja")?, optional("tokenizer_config.json")?);
-    // transformers looks for the single file first, too.
-    let single = "model.safetensors";
-    let index = match folder.join(single).is_file() {
-        true => None,
-        false => Some(read("model.safetensors.index.json")?),
-    };
-    let names = match &index {
-        Some(index) => shard_names(index)?,
-        None => vec![single.to_owned()],
-    };
-    let files = names.iter().map(|name| open_file(&folder.join(name))).collect::<Result<_>>()?;
-    let names: Vec<&str> = names.iter().map(String::as_str).collect();
-    let checkpoint = Checkpoint {
-        config: &config,
-        tokenizer: &tokenizer,
-        chat_template: template.as_deref(),
-        index: index.as_deref(),
-        name,
-    };
-    Base::hugging_face(&checkpoint, files, &names)
-}
-
-fn chat_template(jinja: Option<Vec<u8>>, config: Option<Vec<u8>>) -> Option<String> {
-    if let Some(text) = jinja {
-        return String::from_utf8(text).ok();
-    }
-    let config: Value = serde_json::from_slice(&config?).ok()?;
-    config["chat_template"].as_str().map(str::to_owned)
+    if path.is_dir() { Ok((open_checkpoint(path, name)?, None)) } else { open_gguf(path) }
 }
 
 fn open_gguf(path: &Path) -> Result<(Base<File>, Option<Template>)> {
@@ -192,7 +136,8 @@ fn open_gguf(path: &Path) -> Result<(Base<File>, Option<Template>)> {
         .map(|path| path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned())
         .collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
-    let files = paths.iter().map(|path| open_file(path)).collect::<Result<_>>()?;
+    let open = |path: &&Path| File::open(path).map_err(|error| Error::io(path, &error));
+    let files = paths.iter().map(open).collect::<Result<_>>()?;
     let base = Base::gguf(files, &names)?;
     let Some(manifest) = &model.manifest else { return Ok((base, None)) };
     for (file, found) in manifest.files.iter().zip(base.hashes()) {

@@ -7,8 +7,6 @@ use std::path::{Path, PathBuf};
 
 use radllama::{Error, Result};
 
-use super::args::io_error;
-
 /// Files being written into one folder, as `NAME.partial`. Dropped without
 /// [`Partial::commit`], they are removed.
 pub(crate) struct Partial {
@@ -26,7 +24,7 @@ pub(crate) fn folder_and_stem(output: &Path) -> Result<(PathBuf, String)> {
     })?;
     let folder = output.parent().unwrap_or(Path::new("")).to_owned();
     if !folder.as_os_str().is_empty() {
-        std::fs::create_dir_all(&folder).map_err(|error| io_error(&folder, &error))?;
+        std::fs::create_dir_all(&folder).map_err(|error| Error::io(&folder, &error))?;
     }
     Ok((folder, name.strip_suffix(".gguf").unwrap_or(&name).to_owned()))
 }
@@ -43,7 +41,7 @@ impl Partial {
     /// The writer of the file that will be called `name`.
     pub(crate) fn open(&mut self, name: &str) -> Result<BufWriter<File>> {
         let path = self.path(name);
-        let file = File::create(&path).map_err(|error| io_error(&path, &error))?;
+        let file = File::create(&path).map_err(|error| Error::io(&path, &error))?;
         self.names.push(name.to_owned());
         Ok(BufWriter::with_capacity(1 << 20, file))
     }
@@ -56,18 +54,18 @@ impl Partial {
         let sync = |name: &String| {
             let path = self.path(name);
             let file = File::options().write(true).open(&path); // Windows syncs no other way
-            file.and_then(|file| file.sync_all()).map_err(|error| io_error(&path, &error))
+            file.and_then(|file| file.sync_all()).map_err(|error| Error::io(&path, &error))
         };
         names.iter().try_for_each(sync)?;
         if let [first, _, ..] = names.as_slice() {
             let old = self.folder.join(first);
             if old.exists() {
-                std::fs::remove_file(&old).map_err(|error| io_error(&old, &error))?;
+                std::fs::remove_file(&old).map_err(|error| Error::io(&old, &error))?;
             }
         }
         for name in names.iter().rev() {
             let path = self.folder.join(name);
-            std::fs::rename(self.path(name), &path).map_err(|error| io_error(&path, &error))?;
+            std::fs::rename(self.path(name), &path).map_err(|error| Error::io(&path, &error))?;
         }
         Ok(())
     }

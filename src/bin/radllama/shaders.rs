@@ -3,12 +3,11 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use radllama::Result;
 use radllama::kernels::assemble::assemble;
 use radllama::kernels::{HEAD_DIMS, Variant, permutations};
+use radllama::{Error, Result};
 use serde_json::{Value, json};
 
-use super::args::io_error;
 use super::output;
 
 /// Write every assembled shader permutation, with an index.json that says which WebGPU features each
@@ -21,7 +20,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args, json: bool) -> Result<ExitCode> {
-    std::fs::create_dir_all(&args.out).map_err(|error| io_error(&args.out, &error))?;
+    std::fs::create_dir_all(&args.out).map_err(|error| Error::io(&args.out, &error))?;
     let mut index = Vec::new();
     for permutation in permutations(&HEAD_DIMS) {
         let name = permutation.name();
@@ -45,5 +44,5 @@ pub(crate) fn run(args: &Args, json: bool) -> Result<ExitCode> {
 }
 
 fn write(path: &Path, text: &str) -> Result<()> {
-    std::fs::write(path, text).map_err(|error| io_error(path, &error))
+    std::fs::write(path, text).map_err(|error| Error::io(path, &error))
 }

@@ -8,10 +8,11 @@ use std::time::{Duration, Instant};
 use clap::ValueEnum;
 use radllama::cpu::CpuStore;
 use radllama::data::pairs::read_pairs;
+use radllama::digest::sha256;
 use radllama::lora::peft::{Element, base_sha256};
 use radllama::lora::{Adapter, LoraConfig, Target};
-use radllama::model::loader::hex;
-use radllama::native::{ModelFiles, read_peft};
+use radllama::model::Weights;
+use radllama::native::{ModelFiles, load_checkpoint, read_peft, template_of};
 use radllama::prompt::Template;
 use radllama::tokenizer::Tokenizer;
 use radllama::train::{
@@ -19,16 +20,16 @@ use radllama::train::{
 };
 use radllama::{Error, Result};
 use serde_json::json;
-use sha2::{Digest, Sha256};
 
-use super::args::{default_model, io_error};
+use super::args::default_model;
 use super::output;
 
 /// Tunes a LoRA adapter on pairs of findings and impression, on the CPU. A run that was killed goes on
 /// where its last checkpoint is, with the same results.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// The base: a GGUF file, the first file of a split, or a manifest. Usually the default model.
+    /// The base: a folder as transformers saves it (safetensors), a GGUF file, the first file of a
+    /// split, or a manifest. Usually the default model.
     #[arg(long, value_name = "PATH")]
     base: Option<PathBuf>,
     /// Training pairs: a JSON object a line with "id", "findings" and "impression".
@@ -203,8 +204,8 @@ fn examples(
             None => left_out += 1,
         }
     }
-    let bytes = std::fs::read(path).map_err(|error| io_error(path, &error))?;
-    Ok((examples, left_out, hex(&Sha256::digest(bytes))))
+    let bytes = std::fs::read(path).map_err(|error| Error::io(path, &error))?;
+    Ok((examples, left_out, sha256(bytes)))
 }
 
 /// An error about a report, with the report's id.
@@ -216,21 +217,28 @@ fn named(id: &str, error: Error) -> Error {
     }
 }
 
-pub(crate) fn run(args: &Args, json: bool) -> Result<ExitCode> {
-    let path = args.base.clone().map_or_else(default_model, Ok)?;
-    let files = ModelFiles::open(&path)?;
+/// The base's weights, its name and its own template.
+fn open_base(path: &Path) -> Result<(Weights<CpuStore>, String, Template)> {
+    if path.is_dir() {
+        let spinner = output::spinner("loading");
+        let weights = load_checkpoint(path, CpuStore::default())?;
+        spinner.finish_and_clear();
+        let template = template_of(&weights.tokenizer);
+        return Ok((weights, path.display().to_string(), template));
+    }
+    let files = ModelFiles::open(path)?;
     let bar = output::bytes_bar("loading", files.total_bytes());
     let weights =
         files.load(CpuStore::default(), &mut |done, _| bar.set_position(done), &mut || Ok(()))?;
     bar.finish_and_clear();
-    let template = match &args.template {
-        Some(name) => Template::from_name(name).ok_or_else(|| Error::BadOption {
-            option: "template",
-            value: name.clone(),
-            expected: "alpaca, chatml, llama2 or report",
-        })?,
-        None => files.template(&weights.tokenizer)?,
-    };
+    let template = files.template(&weights.tokenizer)?;
+    Ok((weights, files.name(), template))
+}
+
+pub(crate) fn run(args: &Args, json: bool) -> Result<ExitCode> {
+    let path = args.base.clone().map_or_else(default_model, Ok)?;
+    let (weights, name, own_template) = open_base(&path)?;
+    let template = args.template.as_deref().map_or(Ok(own_template), str::parse)?;
     let precision = args.precision();
     let base = Arc::new(Base::new(weights, precision)?);
     let hash = base_sha256(&base.sha256);
@@ -255,7 +263,7 @@ pub(crate) fn run(args: &Args, json: bool) -> Result<ExitCode> {
         }
         None => None,
     };
-    let lora = args.lora(files.name())?;
+    let lora = args.lora(name)?;
     let fingerprint = json!({
         "base": base_hash, "train": train_hash, "template": template.name(),
         "rank": lora.r, "alpha": lora.lora_alpha, "rslora": lora.use_rslora,

@@ -8,7 +8,7 @@ use safetensors::tensor::Metadata;
 use serde::Deserialize;
 
 use super::bad;
-use crate::convert::{io_error, read_at};
+use crate::convert::read_at;
 use crate::error::{Error, Result};
 use crate::gguf::TensorType;
 
@@ -135,7 +135,7 @@ impl Shards {
 
 /// The header of a file, and where its data begin.
 fn header(file: &mut (impl Read + Seek), name: &str) -> Result<(Metadata, u64)> {
-    let length = file.seek(SeekFrom::End(0)).map_err(|error| io_error(name, &error))?;
+    let length = file.seek(SeekFrom::End(0)).map_err(|error| Error::io(name, &error))?;
     let truncated =
         |expected: u64| Error::Truncated { name: name.to_owned(), expected, found: length };
     if length < 8 {

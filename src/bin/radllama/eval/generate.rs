@@ -9,18 +9,18 @@ use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use radllama::data::atomic::AtomicFile;
+use radllama::digest::{hex, sha256};
 use radllama::engine::GenerateOptions;
 use radllama::eval::Report;
 use radllama::eval::outputs::{self, Shard};
 use radllama::manifest::Manifest;
-use radllama::model::loader::hex;
 use radllama::native::{AdapterSource, ModelFiles};
 use radllama::prompt::PromptRequest;
 use radllama::{Error, Result};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use super::super::args::{ModelArgs, SamplingArgs, io_error};
+use super::super::args::{ModelArgs, SamplingArgs};
 use super::super::output;
 use super::super::session::{Prompt, Session};
 
@@ -90,11 +90,11 @@ pub(super) fn generate(job: &Job<'_>) -> Result<Done> {
             Err(error) => return Err(error),
         };
         let line = format!("{line}\n");
-        file.write_all(line.as_bytes()).map_err(|error| io_error(&result.path, &error))?;
+        file.write_all(line.as_bytes()).map_err(|error| Error::io(&result.path, &error))?;
         bar.inc(1);
     }
     bar.finish_and_clear();
-    file.sync_all().map_err(|error| io_error(&result.path, &error))?;
+    file.sync_all().map_err(|error| Error::io(&result.path, &error))?;
     Ok(result)
 }
 
@@ -139,12 +139,12 @@ fn name(files: &ModelFiles) -> String {
 }
 
 fn hash(path: &Path) -> Result<String> {
-    let mut file = File::open(path).map_err(|error| io_error(path, &error))?;
+    let mut file = File::open(path).map_err(|error| Error::io(path, &error))?;
     let mut hash = Sha256::new();
     let mut buffer = vec![0; 1 << 20];
     loop {
-        match file.read(&mut buffer).map_err(|error| io_error(path, &error))? {
-            0 => return Ok(hex(&hash.finalize())),
+        match file.read(&mut buffer).map_err(|error| Error::io(path, &error))? {
+            0 => return Ok(hex(hash.finalize())),
             read => hash.update(&buffer[..read]),
         }
     }
@@ -152,7 +152,7 @@ fn hash(path: &Path) -> Result<String> {
 
 /// `val.outputs-1a2b3c4d.jsonl` beside `val.jsonl`, `….0-of-4.jsonl` for a shard.
 fn usual_path(job: &Job<'_>, settings: &Value) -> PathBuf {
-    let run = hex(&Sha256::digest(without_shard(settings).to_string()));
+    let run = sha256(without_shard(settings).to_string());
     let stem = job.pairs.file_stem().unwrap_or_default().to_string_lossy();
     let shard = job.shard.map_or_else(String::new, |s| format!(".{}-of-{}", s.index, s.count));
     job.pairs.with_file_name(format!("{stem}.outputs-{}{shard}.jsonl", &run[..8]))
@@ -183,7 +183,7 @@ fn read_side(path: &Path) -> Result<Option<Value>> {
             }),
         },
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(io_error(&side, &error)),
+        Err(error) => Err(Error::io(&side, &error)),
     }
 }
 
@@ -198,7 +198,7 @@ fn differing(a: &Value, b: &Value) -> Vec<String> {
 
 /// Opens the outputs for appending and says which reports are done.
 fn open(path: &Path, settings: &Value, job: &Job<'_>) -> Result<(File, Vec<bool>)> {
-    let io = |error: std::io::Error| io_error(path, &error);
+    let io = |error: std::io::Error| Error::io(path, &error);
     let mut file = File::options()
         .read(true)
         .write(true)
