@@ -114,6 +114,8 @@ pub enum Progress<'a> {
     /// New text. All deltas together are the result's text. A beam search, which may drop what it wrote,
     /// gives a single one at its end.
     Delta(&'a str),
+    /// The whole text that leads a beam search so far; the next may be another one.
+    Draft(&'a str),
 }
 
 /// The caller's ears and brake.
@@ -242,6 +244,7 @@ impl<E: Executor> Engine<E> {
                     (watch.on)(Progress::Delta(text));
                 }
             }
+            Progress::Draft(text) => (watch.on)(Progress::Draft(text.trim_start())),
             news => (watch.on)(news),
         };
         let mut watch = Watch { on: &mut on, cancelled: watch.cancelled };
@@ -511,6 +514,8 @@ impl<E: Executor> Run<'_, '_, E> {
             if cancelled || !go_on {
                 return self.choose(search.finish(), cancelled && go_on);
             }
+            let draft = self.text_of(search.leading())?;
+            (self.watch.on)(Progress::Draft(&draft));
             let step = Step::beams(position, beams, prompt, candidates);
             for (slot, beam) in (step.cache_position(0)..).zip(search.running_mut()) {
                 beam.slots.push(slot);
@@ -528,14 +533,8 @@ impl<E: Executor> Run<'_, '_, E> {
 
     /// Makes the best of what a beam search found the result.
     fn choose(&mut self, found: Vec<beam::Finished>, cancelled: bool) -> Result<()> {
-        let is_end = |id: &u32| self.tokenizer.is_end(*id) && !self.options.ignore_eos;
         for found in found.into_iter().take(self.options.n_best as usize) {
-            let mut stream = stream(self.tokenizer, self.only_control);
-            let mut text = String::new();
-            for id in found.ids.iter().filter(|id| !is_end(id)) {
-                text.push_str(&stream.push(*id)?);
-            }
-            text.push_str(&stream.finish());
+            let text = self.text_of(&found.ids)?;
             let (ids, score) = (found.ids, found.score);
             self.generation.n_best.push(Hypothesis { ids, text, score });
         }
@@ -545,13 +544,28 @@ impl<E: Executor> Run<'_, '_, E> {
         };
         self.generation.stop = match best.ids.last() {
             _ if cancelled => Stop::Cancelled,
-            Some(id) if is_end(id) => Stop::Eos,
+            Some(id) if self.is_end(*id) => Stop::Eos,
             _ => Stop::Length,
         };
         self.generation.ids = best.ids;
         self.generation.score = Some(best.score);
         deliver(&mut self.generation, self.watch, &best.text);
         Ok(())
+    }
+
+    fn is_end(&self, id: u32) -> bool {
+        self.tokenizer.is_end(id) && !self.options.ignore_eos
+    }
+
+    /// The text of all of a hypothesis' ids.
+    fn text_of(&self, ids: &[u32]) -> Result<String> {
+        let mut stream = stream(self.tokenizer, self.only_control);
+        let mut text = String::new();
+        for id in ids.iter().filter(|id| !self.is_end(**id)) {
+            text.push_str(&stream.push(*id)?);
+        }
+        text.push_str(&stream.finish());
+        Ok(text)
     }
 
     /// Takes chosen ids. False when there is nothing more to do.
@@ -564,7 +578,7 @@ impl<E: Executor> Run<'_, '_, E> {
             // Choosing an id computed the cache row of the one before it.
             self.cached.extend(self.generation.ids.last());
             self.generation.ids.push(*id);
-            if self.tokenizer.is_end(*id) && !self.options.ignore_eos {
+            if self.is_end(*id) {
                 self.generation.stop = Stop::Eos;
                 return Ok(false);
             }

@@ -382,6 +382,7 @@ impl Options {
 enum Event<'a> {
     Prefill { done: usize, total: usize },
     Delta { text: &'a str },
+    Draft { text: &'a str },
 }
 
 /// The result as JavaScript gets it.
@@ -408,7 +409,7 @@ impl Engine {
     }
 
     /// Writes the impression of findings. `on_event` hears `{type: "prefill", done, total}` and
-    /// `{type: "delta", text}`.
+    /// `{type: "delta", text}`, and while beams are searched `{type: "draft", text}`.
     pub async fn impression(
         &mut self,
         findings: String,
@@ -478,6 +479,7 @@ fn tell(on_event: &Function, progress: Progress<'_>) {
     let event = match progress {
         Progress::Prefill { done, total } => Event::Prefill { done, total },
         Progress::Delta(text) => Event::Delta { text },
+        Progress::Draft(text) => Event::Draft { text },
     };
     if let Ok(event) = plain(&event) {
         // A listener that throws must not end the generation.

@@ -71,15 +71,23 @@ fn try_generate<E: Executor>(
     prompt: &[u32],
     options: &GenerateOptions,
 ) -> radllama::Result<Generation> {
-    let mut text = String::new();
-    let mut on = |progress: Progress<'_>| {
-        if let Progress::Delta(delta) = progress {
-            text.push_str(delta);
-        }
+    let (mut text, mut drafts) = (String::new(), Vec::new());
+    let mut on = |progress: Progress<'_>| match progress {
+        Progress::Delta(delta) => text.push_str(delta),
+        Progress::Draft(draft) => drafts.push(draft.to_owned()),
+        Progress::Prefill { .. } => {}
     };
     let mut watch = Watch { on: &mut on, cancelled: &|| false };
     let generation = block_on(engine.generate(prompt, options, &mut watch))?;
     assert_eq!(text, generation.text, "the deltas are the text");
+    // A draft a step but the last, each a hypothesis so far; greedy decoding has none.
+    if options.beams > 1 {
+        assert_eq!(drafts.len() as u64, generation.steady.0);
+        let longest = drafts.iter().map(String::len).max().unwrap_or(0);
+        assert!(longest > 0 || generation.ids.len() < 3, "{drafts:?}");
+    } else {
+        assert!(drafts.is_empty());
+    }
     Ok(generation)
 }
 

@@ -112,6 +112,17 @@ impl<'a> Search<'a> {
         self.finished.len() < self.beams || self.finished.iter().any(|f| best > f.score)
     }
 
+    /// What would win if it ended now.
+    pub(super) fn leading(&self) -> &[u32] {
+        let running = self.running.first();
+        let score = |beam: &Beam| self.score(beam.log_prob, beam.ids.len().max(1));
+        match (running, self.finished.first()) {
+            (Some(beam), Some(found)) if score(beam) > found.score => &beam.ids,
+            (_, Some(found)) => &found.ids,
+            (beam, None) => beam.map_or(&[], |beam| &beam.ids),
+        }
+    }
+
     /// What was found, the best first; where nothing ended by itself yet, what there is so far.
     pub(super) fn finish(mut self) -> Vec<Finished> {
         if self.finished.is_empty() {
@@ -152,6 +163,7 @@ mod tests {
         let mut search = Search::new(2, 1.0, 2, &[END]);
         assert_eq!(search.candidates(100), 3);
         assert!(search.advance(&row(&[(5, 50.0), (6, 40.0), (END, 1.0)])));
+        assert_eq!(search.leading(), [5]);
         let more = [row(&[(7, 30.0), (8, 20.0), (9, 10.0)]), row(&[(7, 90.0), (8, 5.0), (9, 1.0)])];
         assert!(!search.advance(&more.concat()));
         let found = search.finish();

@@ -98,16 +98,25 @@ async function generate(signal) {
   let firstAt = 0;
   showProgress('Reading the findings');
   $('output').ariaBusy = 'true';
+  const showRate = () => {
+    firstAt ||= performance.now();
+    $('progress').hidden = true;
+    tokens++;
+    const seconds = (performance.now() - firstAt) / 1000;
+    if (tokens > 1) showStats(`Writing at ${formatRate((tokens - 1) / seconds)}`);
+  };
   const result = await client.impression($('findings').value, options, {
     signal,
     onPrefill: (done, total) => showProgress('Reading the findings', `${done} of ${total} tokens`, done / total),
     onDelta: (text) => {
-      firstAt ||= performance.now();
-      $('progress').hidden = true;
       $('text').append(text);
-      tokens++;
-      const seconds = (performance.now() - firstAt) / 1000;
-      if (tokens > 1) showStats(`Writing at ${formatRate((tokens - 1) / seconds)}`);
+      showRate();
+    },
+    // Several texts grow side by side; the one that leads may change until the end.
+    onDraft: (text) => {
+      $('text').textContent = text;
+      $('text').classList.add('draft');
+      showRate();
     },
   });
   showText(result.text); // the deltas, once more and whole
@@ -189,6 +198,7 @@ function showProgress(phase, amount = '', fraction) {
 
 function showText(text) {
   $('text').textContent = text;
+  $('text').classList.remove('draft');
   $('placeholder').hidden = true;
   $('copy').hidden = text === '';
 }

@@ -40,6 +40,7 @@ export class RadllamaClient {
    * @param {string} findings
    * @param {object} [options] sampling options, see the engine's
    * @param {{ signal?: AbortSignal, onDelta?: (text: string) => void,
+   *           onDraft?: (text: string) => void, // by beams: the whole text that leads so far
    *           onPrefill?: (done: number, total: number) => void }} [run]
    */
   impression(findings, options, run) {
@@ -148,6 +149,7 @@ const absolute = (url) => new URL(url, document.baseURI).href;
 function events(run) {
   return (event) => {
     if (event.type === 'delta') run?.onDelta?.(event.text);
+    if (event.type === 'draft') run?.onDraft?.(event.text);
     if (event.type === 'prefill') run?.onPrefill?.(event.done, event.total);
   };
 }

@@ -84,7 +84,7 @@ impl Session {
             }
             Progress::Prefill { .. } => bar.finish_and_clear(),
             Progress::Delta(text) if stream && printed.is_ok() => printed = output::text(text),
-            Progress::Delta(_) => {}
+            Progress::Delta(_) | Progress::Draft(_) => {}
         };
         let mut watch = Watch { on: &mut on, cancelled: &|| false };
         let generation = pollster::block_on(async {
