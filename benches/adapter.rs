@@ -25,7 +25,7 @@ fn main() {
     let rounds = words.iter().find_map(|word| word.parse::<usize>().ok()).unwrap_or(9);
     let reads = words.iter().any(|word| word == "prefill");
     let path = words.iter().find(|word| word.ends_with(".json") || word.ends_with(".gguf"));
-    let path = path.map_or("weights/manifest.json", |path| path);
+    let path = path.map_or("weights/base.json", |path| path);
     pollster::block_on(async {
         let gpu = Gpu::open(Default::default()).await.unwrap();
         println!("{} ({})", gpu.name(), gpu.driver());

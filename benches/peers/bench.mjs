@@ -21,7 +21,7 @@ const { values: options } = parseArgs({
   options: {
     model: { type: 'string' }, //                          the GGUF that every peer runs
     site: { type: 'string' }, //                           folder of the built page; without it, no radllama row
-    manifest: { type: 'string', default: 'weights/manifest.json' }, // of that model, from the page
+    manifest: { type: 'string', default: 'weights/base.json' }, // of that model, from the page
     chromium: { type: 'string', default: '/usr/bin/chromium' },
     tokens: { type: 'string' }, //                         new tokens a run
     repeat: { type: 'string', default: '3' },

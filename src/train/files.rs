@@ -126,7 +126,7 @@ impl RunFolder {
     /// Writes an adapter into `folder` within the run's.
     ///
     /// # Errors
-    /// [`Error::Io`].
+    /// As [`save_adapter`].
     pub fn save_adapter(
         &self,
         folder: &str,
@@ -134,10 +134,7 @@ impl RunFolder {
         element: Element,
     ) -> Result<PathBuf> {
         let folder = self.name(folder);
-        std::fs::create_dir_all(&folder).map_err(|error| Error::io(&folder, &error))?;
-        let (config, weights) = adapter.to_peft(element)?;
-        write(&folder.join("adapter_model.safetensors"), &weights)?;
-        write(&folder.join("adapter_config.json"), &config)?;
+        save_adapter(&folder, adapter, element)?;
         Ok(folder)
     }
 
@@ -150,6 +147,17 @@ impl RunFolder {
         plot(&self.log, &mut svg).map_err(|error| Error::Internal(format!("plot: {error}")))?;
         write(&self.name("loss.svg"), svg.as_bytes())
     }
+}
+
+/// Writes an adapter into a folder as PEFT does, the weights first: a folder with a configuration is whole.
+///
+/// # Errors
+/// [`Error::Io`]; what [`Adapter::to_peft`] finds.
+pub fn save_adapter(folder: &Path, adapter: &Adapter, element: Element) -> Result<()> {
+    std::fs::create_dir_all(folder).map_err(|error| Error::io(folder, &error))?;
+    let (config, weights) = adapter.to_peft(element)?;
+    write(&folder.join("adapter_model.safetensors"), &weights)?;
+    write(&folder.join("adapter_config.json"), &config)
 }
 
 fn line(entry: &LogLine) -> Result<String> {

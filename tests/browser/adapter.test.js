@@ -8,20 +8,20 @@ import { join } from 'node:path';
 
 import { baseHash, makeAdapter } from './lib/adapters.js';
 import { PATIENCE_MS, load, open, visit } from './lib/browser.js';
-import { defaultModel, sha256 } from './lib/models.js';
+import { baseModel, sha256 } from './lib/models.js';
 import { drivers, radllama, target, www } from './lib/paths.js';
 import { test } from './lib/test.js';
 
 const PROMPT = 'The heart is normal in size. There is a small right pleural effusion.';
 const COUNT = 12;
 const options = { max_new_tokens: COUNT, ignore_eos: true };
-const { manifest } = defaultModel();
+const { manifest } = baseModel();
 
 /** The native program's answer, on the driver that Chromium uses. */
 function native(...args) {
   const env = { ...process.env, VK_ICD_FILENAMES: drivers.swiftshader };
   const run = { env, encoding: 'utf8', timeout: PATIENCE_MS };
-  return JSON.parse(execFileSync(radllama, [...args, '--model', join(www, 'weights/manifest.json'), '--json'], run));
+  return JSON.parse(execFileSync(radllama, [...args, '--model', join(www, 'weights/base.json'), '--json'], run));
 }
 
 /** What the native program writes with an adapter. */

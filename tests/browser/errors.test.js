@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { after } from 'node:test';
 
 import { load, open, picture, shown, visit, write } from './lib/browser.js';
-import { defaultFile, serveModel } from './lib/models.js';
+import { baseFile, serveModel } from './lib/models.js';
 import { test } from './lib/test.js';
 
 // One browser for all: none of these may spoil anything for the next.
@@ -28,12 +28,12 @@ const CASES = {
   'a file that is not a GGUF': ['not_gguf', /page\.gguf is not a GGUF/, (server) =>
     serveModel(server, { 'page.gguf': Buffer.from('<!doctype html>'.repeat(1000)) })],
   'another hash than the manifest’s': ['hash_mismatch', /b\.gguf does not match its manifest/, (server) =>
-    serveModel(server, { 'a.gguf': defaultFile(0), 'b.gguf': defaultFile(1), 'c.gguf': defaultFile(2) }, (manifest) => {
+    serveModel(server, { 'a.gguf': baseFile(0), 'b.gguf': baseFile(1), 'c.gguf': baseFile(2) }, (manifest) => {
       manifest.files[1].sha256 = 'ab'.repeat(32);
     })],
   'a file that is shorter than the manifest says': ['truncated', /short\.gguf is truncated: \d+ bytes are expected, 5000000 are there/, (server) => {
-    const address = serveModel(server, { 'short.gguf': defaultFile(0) });
-    server.files.set('/bad/short.gguf', defaultFile(0).subarray(0, 5_000_000));
+    const address = serveModel(server, { 'short.gguf': baseFile(0) });
+    server.files.set('/bad/short.gguf', baseFile(0).subarray(0, 5_000_000));
     return address;
   }],
 };
@@ -53,7 +53,7 @@ for (const [name, [code, message, prepare]] of Object.entries(CASES)) {
 }
 
 test('a GGUF that ends in the middle of its tensors: truncated', async () => {
-  const whole = defaultFile(0);
+  const whole = baseFile(0);
   const manifest = serveModel(server, { 'half.gguf': whole.subarray(0, whole.length >> 1) });
   await visit(page, server, { model: manifest });
   const { error } = await load(page, { manifest });

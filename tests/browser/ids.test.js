@@ -12,8 +12,12 @@ const COUNT = 16;
 
 /** The native program's answer, on the driver that Chromium uses. */
 function native(...args) {
+  return nativeOf('base.json', ...args);
+}
+
+function nativeOf(manifest, ...args) {
   const env = { ...process.env, VK_ICD_FILENAMES: drivers.swiftshader };
-  const model = join(www, 'weights/manifest.json');
+  const model = join(www, 'weights', manifest);
   const options = { env, encoding: 'utf8', timeout: PATIENCE_MS };
   return JSON.parse(execFileSync(radllama, [...args, '--model', model, '--json'], options));
 }
@@ -25,7 +29,7 @@ test('Chromium gives the same token ids as the native program', async (t) => {
   await visit(page, server, { model: 'none.json' });
   const result = await page.evaluate(
     async ({ promptIds, options }) => {
-      await window.radllama.load('weights/manifest.json');
+      await window.radllama.load('weights/base.json');
       return window.radllama.generate(promptIds, options);
     },
     { promptIds, options: { max_new_tokens: COUNT } },
@@ -43,7 +47,7 @@ test('Chromium finds the same beams as the native program', async (t) => {
   await visit(page, server, { model: 'none.json' });
   const result = await page.evaluate(
     async ({ promptIds, options }) => {
-      await window.radllama.load('weights/manifest.json');
+      await window.radllama.load('weights/base.json');
       return window.radllama.generate(promptIds, options);
     },
     { promptIds, options: { max_new_tokens: 8, beams: 4, length_penalty: 0.6, n_best: 2 } },
@@ -51,4 +55,21 @@ test('Chromium finds the same beams as the native program', async (t) => {
   const ids = ({ n_best }) => n_best.map((found) => found.ids);
   assert.deepEqual(ids(result), ids(expected));
   assert.ok(Math.abs(result.score - expected.score) < 1e-3, `${result.score}, ${expected.score}`);
+});
+
+test('the default model, adapter and beams included, writes what it writes natively', async (t) => {
+  const expected = nativeOf('manifest.json', 'impression', '--findings', PROMPT);
+  const { page, server } = await open(t);
+  await visit(page, server, { model: 'none.json' });
+  const { info, result, drafts } = await page.evaluate(async (findings) => {
+    const info = await window.radllama.load('weights/manifest.json');
+    const drafts = [];
+    const result = await window.radllama.impression(findings, {}, { onDraft: (text) => drafts.push(text) });
+    return { info, result, drafts };
+  }, PROMPT);
+  assert.equal(info.model.adapter, true);
+  assert.equal(result.text, expected.text);
+  assert.deepEqual(result.ids, expected.ids);
+  assert.equal(result.stop, 'eos');
+  assert.ok(drafts.length > 1, 'the text that leads is told meanwhile');
 });

@@ -2,10 +2,10 @@
 import assert from 'node:assert/strict';
 
 import { changeWorker, load, open, picture, shown, visit, write } from './lib/browser.js';
-import { defaultModel } from './lib/models.js';
+import { baseModel } from './lib/models.js';
 import { test } from './lib/test.js';
 
-const { manifest, bytes: modelBytes } = defaultModel();
+const { manifest, bytes: modelBytes } = baseModel();
 const PIECE = 2 * 1024 * 1024;
 
 /** A page whose model does not load by itself. */
@@ -15,9 +15,9 @@ async function start(t, server) {
   return opened;
 }
 
-/** Stored bytes of the default model. */
+/** Stored bytes of the model. */
 const storedBytes = (page) =>
-  page.evaluate(async () => (await window.radllama.probe('weights/manifest.json')).storedBytes);
+  page.evaluate(async () => (await window.radllama.probe('weights/base.json')).storedBytes);
 
 test('progress counts every byte, over several connections', async (t) => {
   const { page, server } = await start(t);
@@ -54,7 +54,7 @@ test('the second load comes from the cache, without a request for weights', asyn
   assert.equal(await storedBytes(again), modelBytes);
 
   // The page itself loads what is stored, unasked.
-  await visit(again, server);
+  await visit(again, server, { model: 'weights/base.json' });
   await again.waitForFunction(() => document.getElementById('model-status').textContent.includes('ready'));
   assert.deepEqual(server.weightRequests, []);
   await again.click('summary');
@@ -136,7 +136,7 @@ test('a load can be cancelled, keeps what it has, and starts again', async (t) =
 
 test('the page shows the download, and Stop ends it', async (t) => {
   const { page, server } = await open(t, { server: { bytesPerSecond: 3_000_000 } });
-  await visit(page, server, { max_new_tokens: 4 });
+  await visit(page, server, { model: 'weights/base.json', max_new_tokens: 4 });
   await page.selectOption('#sample', { index: 1 });
   const ended = write(page);
   await page.waitForFunction(() => / MB of .*MB\/s/.test(document.getElementById('amount').textContent));

@@ -169,3 +169,15 @@ pub(crate) fn read_text(path: &Path) -> Result<String> {
         what: format!("is not UTF-8 at byte {}", error.utf8_error().valid_up_to() + 1),
     })
 }
+
+/// `DIR` or `DIR=WEIGHT`, of an adapter.
+pub(crate) fn adapter_and_weight(text: &str) -> Result<(PathBuf, Option<f32>)> {
+    let Some((folder, weight)) = text.rsplit_once('=') else { return Ok((text.into(), None)) };
+    let number = weight.parse().ok().filter(|weight: &f32| weight.is_finite());
+    let number = number.ok_or_else(|| Error::BadOption {
+        option: "the adapter's weight",
+        value: weight.to_owned(),
+        expected: "a number, as in DIR=0.5",
+    })?;
+    Ok((folder.into(), Some(number)))
+}

@@ -1,6 +1,8 @@
 //! The `radllama` command line: one file a subcommand; [`output`] is the only place that prints.
 
 mod args;
+#[cfg(feature = "train")]
+mod average;
 mod convert;
 mod data;
 mod eval;
@@ -50,6 +52,8 @@ enum Command {
     Shaders(shaders::Args),
     #[cfg(feature = "train")]
     Train(train::Args),
+    #[cfg(feature = "train")]
+    Average(average::Args),
 }
 
 /// Mesa's layer that looks for the desktop's GPU prints an error of its own where there is no desktop.
@@ -79,6 +83,8 @@ fn main() -> ExitCode {
         Command::Shaders(args) => shaders::run(&args, json),
         #[cfg(feature = "train")]
         Command::Train(args) => train::run(&args, json),
+        #[cfg(feature = "train")]
+        Command::Average(args) => average::run(&args, json),
     };
     done.unwrap_or_else(|error| {
         output::error(&error, json);

@@ -13,6 +13,7 @@ use radllama::quant::encode::{QuantError, Quantizer};
 use radllama::{Error, Result};
 use serde_json::json;
 
+use super::args::adapter_and_weight;
 use super::convert::{To, key_value};
 use super::output;
 use super::partial::{Partial, folder_and_stem};
@@ -68,6 +69,7 @@ pub(crate) fn run(args: &Args, json: bool) -> Result<ExitCode> {
     let mut hashes = Vec::new();
     for adapter in &args.adapter {
         let (folder, weight) = adapter_and_weight(adapter)?;
+        let weight = weight.unwrap_or(1.0);
         let (config, tensors) = read_peft(&folder)?;
         let adapter = Adapter::from_peft(&config, &tensors, base.config())?;
         let weight_note = if weight == 1.0 { String::new() } else { format!(" × {weight}") };
@@ -110,18 +112,6 @@ pub(crate) fn run(args: &Args, json: bool) -> Result<ExitCode> {
         print(&report, MEASURE, Some((&name, total(&report))))?;
     }
     Ok(ExitCode::SUCCESS)
-}
-
-/// `DIR` or `DIR=WEIGHT`.
-fn adapter_and_weight(text: &str) -> Result<(PathBuf, f32)> {
-    let Some((folder, weight)) = text.rsplit_once('=') else { return Ok((text.into(), 1.0)) };
-    let number = weight.parse().ok().filter(|weight: &f32| weight.is_finite());
-    let number = number.ok_or_else(|| Error::BadOption {
-        option: "the adapter's weight",
-        value: weight.to_owned(),
-        expected: "a number, as in DIR=0.5",
-    })?;
-    Ok((folder.into(), number))
 }
 
 fn open_base(path: &Path, name: &str) -> Result<(Base<File>, Option<Template>)> {

@@ -99,7 +99,7 @@ export function shown(page) {
  * @param {{ manifest?: string, cancelWhen?: string, cache?: boolean, contextTokens?: number }} [options]
  *   `cancelWhen`: an expression over the progress event `p` that cancels the load once it is true
  */
-export function load(page, { manifest = 'weights/manifest.json', cancelWhen, ...options } = {}) {
+export function load(page, { manifest = 'weights/base.json', cancelWhen, ...options } = {}) {
   return page.evaluate(
     async ({ manifest, cancelWhen, options }) => {
       const control = new AbortController();

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { closeSync, openSync, readFileSync, readSync } from 'node:fs';
 import { join } from 'node:path';
 
-import { defaultModel } from './models.js';
+import { baseModel } from './models.js';
 import { www } from './paths.js';
 
 const ALIGNMENT = 32;
@@ -70,7 +70,7 @@ const stringBytes = (text) => Buffer.concat([u64le(Buffer.byteLength(text)), Buf
  * @returns {Promise<{ manifest: string, bytes: number }>} the manifest's address, the model's size
  */
 export async function largeModel(server, times = 10) {
-  const { manifest, bytes: wanted } = defaultModel();
+  const { manifest, bytes: wanted } = baseModel();
   const parts = manifest.files.map(({ path }) => readHeader(join(www, 'weights', path)));
   const tensors = parts.flatMap((part) => part.tensors);
   const layer = ({ name }) => /^blk\.(\d+)\./.exec(name)?.[1];

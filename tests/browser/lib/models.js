@@ -4,11 +4,10 @@ import { join } from 'node:path';
 
 import { www } from './paths.js';
 
-/** The default model's manifest and files, as they are served. */
-export function defaultModel() {
-  const manifest = JSON.parse(readFileSync(join(www, 'weights/manifest.json'), 'utf8'));
-  const { config, weights } = manifest.adapter ?? {};
-  const bytes = [...manifest.files, config, weights].reduce((sum, file) => sum + (file?.bytes ?? 0), 0);
+/** The default model's base alone, its manifest and the bytes of its files, as they are served. */
+export function baseModel() {
+  const manifest = JSON.parse(readFileSync(join(www, 'weights/base.json'), 'utf8'));
+  const bytes = manifest.files.reduce((sum, file) => sum + file.bytes, 0);
   return { manifest, bytes };
 }
 
@@ -16,7 +15,7 @@ export function defaultModel() {
 export const sha256 = (bytes) => createHash('sha256').update(bytes).digest('hex');
 
 /**
- * Puts a model under `/bad/` on a server: the default manifest's fields with other files.
+ * Puts a model under `/bad/` on a server: the base's manifest's fields with other files.
  * @param {import('./server.js').TestServer} server
  * @param {Record<string, Buffer>} files
  * @param {(manifest: object) => void} [change]
@@ -25,7 +24,7 @@ export const sha256 = (bytes) => createHash('sha256').update(bytes).digest('hex'
 export function serveModel(server, files, change = () => {}) {
   const entries = Object.entries(files);
   const manifest = {
-    ...defaultModel().manifest,
+    ...baseModel().manifest,
     files: entries.map(([path, bytes]) => ({ path, bytes: bytes.length, sha256: sha256(bytes) })),
   };
   change(manifest);
@@ -34,8 +33,8 @@ export function serveModel(server, files, change = () => {}) {
   return 'bad/manifest.json';
 }
 
-/** One file of the default model. */
-export function defaultFile(index) {
-  const { manifest } = defaultModel();
+/** One file of it. */
+export function baseFile(index) {
+  const { manifest } = baseModel();
   return readFileSync(join(www, 'weights', manifest.files[index].path));
 }
