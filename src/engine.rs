@@ -26,6 +26,9 @@ pub struct GenerateOptions {
     /// With beams a text is worth its summed log-probability over its length to this power, as in Hugging
     /// Face's `generate`: above 0 favours long texts, below 0 short ones.
     pub length_penalty: f32,
+    /// With beams no so many tokens in a row are written twice; 0: any may be. As Hugging Face's
+    /// `no_repeat_ngram_size`, but what the prompt says may be written once more.
+    pub no_repeat_ngram: u32,
     /// How many of the best hypotheses to report, `beams` at most.
     pub n_best: u32,
     /// How many of the largest logits behind the prompt to report.
@@ -41,6 +44,7 @@ impl Default for GenerateOptions {
             sampling: Sampling::default(),
             beams: 1,
             length_penalty: 1.0,
+            no_repeat_ngram: 0,
             n_best: 1,
             top_logits: 0,
             ignore_eos: false,
@@ -51,9 +55,10 @@ impl Default for GenerateOptions {
 impl GenerateOptions {
     /// Takes over what `decoding` says.
     pub fn decode_as(&mut self, decoding: Decoding) {
-        let Decoding { beams, length_penalty, max_new_tokens } = decoding;
+        let Decoding { beams, length_penalty, no_repeat_ngram, max_new_tokens } = decoding;
         self.beams = beams.unwrap_or(self.beams);
         self.length_penalty = length_penalty.unwrap_or(self.length_penalty);
+        self.no_repeat_ngram = no_repeat_ngram.unwrap_or(self.no_repeat_ngram);
         self.max_new_tokens = max_new_tokens.unwrap_or(self.max_new_tokens);
     }
 
@@ -495,8 +500,8 @@ impl<E: Executor> Run<'_, '_, E> {
     /// side chooses among them and says which rows of the cache each text descends from.
     async fn beam_search(&mut self) -> Result<()> {
         let ends = if self.options.ignore_eos { &[] } else { self.tokenizer.ends() };
-        let (beams, new) = (self.options.beams, self.options.max_new_tokens);
-        let mut search = beam::Search::new(beams, self.options.length_penalty, new, ends);
+        let beams = self.options.beams;
+        let mut search = beam::Search::new(self.options, ends);
         let candidates = search.candidates(self.tokenizer.vocab_size() as u32);
         let prompt = self.generation.prompt_ids.len() as u32;
         let mut position = prompt;

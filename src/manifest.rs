@@ -62,6 +62,9 @@ pub struct Decoding {
     /// With beams: the power of the length that a score is divided by.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub length_penalty: Option<f32>,
+    /// With beams: tokens in a row that are not written twice; 0: any may be.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub no_repeat_ngram: Option<u32>,
     /// Most tokens to write.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_new_tokens: Option<u32>,

@@ -313,6 +313,7 @@ struct Options {
     seed: u64,
     beams: Option<u32>,
     length_penalty: Option<f32>,
+    no_repeat_ngram: Option<u32>,
     n_best: u32,
     instruction: Option<String>,
     prior: Option<String>,
@@ -333,6 +334,7 @@ impl Default for Options {
             seed: sampling.seed,
             beams: None,
             length_penalty: None,
+            no_repeat_ngram: None,
             n_best: generate.n_best,
             instruction: None,
             prior: None,
@@ -368,6 +370,7 @@ impl Options {
         generate.decode_as(Decoding {
             beams: options.beams,
             length_penalty: options.length_penalty,
+            no_repeat_ngram: options.no_repeat_ngram,
             max_new_tokens: options.max_new_tokens,
         });
         if options.beams.is_none() && !generate.sampling.is_greedy() {

@@ -4,6 +4,11 @@
 //! length^penalty, its end token counted, and the search ends when the best running one, weighed at its
 //! present length, is worth no more than the worst of as many finished ones as there are beams.
 
+use super::GenerateOptions;
+
+/// Room among a row's candidates for those that would repeat: the tokens that followed the same words
+/// before, which are few.
+const REPEATS: usize = 4;
 /// What a beam that only fills its place is worth: below every real one.
 const NOTHING: f64 = -1e9;
 
@@ -16,6 +21,17 @@ pub(super) struct Beam {
     pub(super) slots: Vec<u32>,
     /// The sum of their log-probabilities.
     log_prob: f64,
+}
+
+impl Beam {
+    /// Whether with `id` the last `n` tokens would be what `n` tokens before were.
+    fn repeats(&self, id: u32, n: usize) -> bool {
+        if n == 0 || self.ids.len() < n {
+            return false;
+        }
+        let last = &self.ids[self.ids.len() + 1 - n..];
+        self.ids.windows(n).any(|seen| seen[..n - 1] == *last && seen[n - 1] == id)
+    }
 }
 
 /// A text with its worth.
@@ -32,6 +48,8 @@ pub(super) struct Finished {
 pub(super) struct Search<'a> {
     beams: usize,
     length_penalty: f64,
+    /// Tokens in a row that may not come twice; 0: any may.
+    no_repeat_ngram: usize,
     max_new_tokens: usize,
     /// The ids that end a text.
     ends: &'a [u32],
@@ -42,25 +60,23 @@ pub(super) struct Search<'a> {
 
 impl<'a> Search<'a> {
     /// A search that stands at the end of the prompt.
-    pub(super) fn new(
-        beams: u32,
-        length_penalty: f32,
-        max_new_tokens: u32,
-        ends: &'a [u32],
-    ) -> Self {
+    pub(super) fn new(options: &GenerateOptions, ends: &'a [u32]) -> Self {
         Search {
-            beams: beams as usize,
-            length_penalty: f64::from(length_penalty),
-            max_new_tokens: max_new_tokens as usize,
+            beams: options.beams as usize,
+            length_penalty: f64::from(options.length_penalty),
+            no_repeat_ngram: options.no_repeat_ngram as usize,
+            max_new_tokens: options.max_new_tokens as usize,
             ends,
             running: vec![Beam::default()],
             finished: Vec::new(),
         }
     }
 
-    /// Candidates that each row must bring: all beams may come from one, besides its end tokens.
+    /// Candidates that each row must bring: all beams may come from one, besides its end tokens and those
+    /// that would repeat.
     pub(super) fn candidates(&self, vocab: u32) -> u32 {
-        ((self.beams + self.ends.len()) as u32).min(vocab)
+        let repeats = if self.no_repeat_ngram > 0 { REPEATS } else { 0 };
+        ((self.beams + self.ends.len() + repeats) as u32).min(vocab)
     }
 
     /// The texts to go on with, the best first: as many as there are beams once it has begun.
@@ -78,7 +94,8 @@ impl<'a> Search<'a> {
         {
             let worth =
                 |&(id, log_prob): &(u32, f32)| (beam.log_prob + f64::from(log_prob), parent, id);
-            all.extend(found.iter().map(worth));
+            let new = found.iter().filter(|(id, _)| !beam.repeats(*id, self.no_repeat_ngram));
+            all.extend(new.map(worth));
         }
         all.sort_by(|a, b| b.0.total_cmp(&a.0).then((a.1, a.2).cmp(&(b.1, b.2))));
         let length = self.running[0].ids.len() + 1;
@@ -153,6 +170,11 @@ mod tests {
 
     const END: u32 = 2;
 
+    fn search(beams: u32, length_penalty: f32, max_new_tokens: u32, ends: &[u32]) -> Search<'_> {
+        let more = GenerateOptions::default();
+        Search::new(&GenerateOptions { beams, length_penalty, max_new_tokens, ..more }, ends)
+    }
+
     /// ln of probabilities in per cent.
     fn row(percent: &[(u32, f32)]) -> Vec<(u32, f32)> {
         percent.iter().map(|(id, p)| (*id, (p / 100.0).ln())).collect()
@@ -160,7 +182,7 @@ mod tests {
 
     #[test]
     fn a_worse_start_wins_by_what_follows() {
-        let mut search = Search::new(2, 1.0, 2, &[END]);
+        let mut search = search(2, 1.0, 2, &[END]);
         assert_eq!(search.candidates(100), 3);
         assert!(search.advance(&row(&[(5, 50.0), (6, 40.0), (END, 1.0)])));
         assert_eq!(search.leading(), [5]);
@@ -175,7 +197,7 @@ mod tests {
     #[test]
     fn the_penalty_weighs_length() {
         let found = |penalty| {
-            let mut search = Search::new(2, penalty, 3, &[END]);
+            let mut search = search(2, penalty, 3, &[END]);
             assert!(search.advance(&row(&[(END, 50.0), (5, 50.0), (6, 0.1)])));
             let more =
                 [row(&[(5, 60.0), (6, 30.0), (7, 5.0)]), row(&[(5, 1.0), (6, 1.0), (7, 1.0)])];
@@ -189,7 +211,7 @@ mod tests {
 
     #[test]
     fn an_end_behind_the_best_is_dropped() {
-        let mut search = Search::new(2, 1.0, 9, &[END]);
+        let mut search = search(2, 1.0, 9, &[END]);
         assert!(search.advance(&row(&[(5, 50.0), (6, 40.0), (END, 9.0)])));
         assert_eq!(search.running_mut().len(), 2);
         // Cancelled here: what runs is what there is.
@@ -197,8 +219,25 @@ mod tests {
     }
 
     #[test]
+    fn what_was_written_is_not_written_again() {
+        let beam = |ids: &[u32]| Beam { ids: ids.to_vec(), ..Beam::default() };
+        let seen = beam(&[5, 6, 7, 5, 6]);
+        assert!(seen.repeats(7, 3) && seen.repeats(6, 1) && !seen.repeats(8, 1));
+        assert!(!seen.repeats(8, 3) && !seen.repeats(7, 4) && !seen.repeats(7, 0));
+        assert!(beam(&[5, 5]).repeats(5, 2) && !beam(&[5]).repeats(5, 2));
+        let mut options = GenerateOptions { beams: 1, max_new_tokens: 4, ..Default::default() };
+        options.no_repeat_ngram = 2;
+        let mut search = Search::new(&options, &[END]);
+        assert_eq!(search.candidates(100), 6);
+        let always = row(&[(5, 60.0), (6, 30.0)]);
+        while search.advance(&always) {}
+        // Without the rule: 5, 5, 5, 5.
+        assert_eq!(search.finish()[0].ids, [5, 5, 6, 5]);
+    }
+
+    #[test]
     fn it_ends_when_nothing_can_be_better() {
-        let mut search = Search::new(2, 1.0, 9, &[END, 3]);
+        let mut search = search(2, 1.0, 9, &[END, 3]);
         assert!(!search.advance(&row(&[(END, 50.0), (3, 40.0), (5, 1.0), (6, 1.0)])));
         let ends: Vec<_> = search.finish().into_iter().map(|found| found.ids).collect();
         assert_eq!(ends, [[END], [3]]);

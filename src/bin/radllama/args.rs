@@ -112,6 +112,9 @@ pub(crate) struct SamplingArgs {
     /// With beams: summed log-probability over length to this power is what a text is worth.
     #[arg(long, value_name = "A", allow_negative_numbers = true)]
     length_penalty: Option<f32>,
+    /// With beams: no N tokens in a row are written twice; 0: any may be.
+    #[arg(long, value_name = "N")]
+    no_repeat_ngram: Option<u32>,
     /// With beams: report the N best texts in --json.
     #[arg(long, value_name = "N", default_value_t = 1)]
     n_best: u32,
@@ -139,6 +142,7 @@ impl SamplingArgs {
         options.decode_as(Decoding {
             beams: self.beams,
             length_penalty: self.length_penalty,
+            no_repeat_ngram: self.no_repeat_ngram,
             max_new_tokens: self.max_new_tokens,
         });
         if self.beams.is_none() && !options.sampling.is_greedy() {
