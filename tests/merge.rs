@@ -9,8 +9,9 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::io::{Cursor, Write};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::rc::Rc;
+use std::time::Duration;
 
 use half::f16;
 use radllama::convert::{Base, Checkpoint, Options, Report, merge, shard_names};
@@ -18,7 +19,7 @@ use radllama::cpu::CpuStore;
 use radllama::gguf::{Event, Header, Reader, TensorType, Value};
 use radllama::lora::Adapter;
 use radllama::model::BufferId;
-use radllama::model::loader::{Loader, Part};
+use radllama::model::loader::{Loader, Part, Weights};
 use radllama::native::load_checkpoint;
 use radllama::quant::encode::{Quantizer, encode_row, encode_row_with};
 use radllama::tokenizer::Tokenizer;
@@ -596,9 +597,7 @@ fn a_checkpoint_loads_as_its_conversion_does() {
         let folder = folder(&source);
         let loaded = load_checkpoint(folder.path(), CpuStore::default()).unwrap();
         let (_, files) = write(source.open().unwrap(), vec![], &to(TensorType::F32)).unwrap();
-        let mut loader = Loader::new(CpuStore::default(), vec![Part::default()]);
-        loader.push(0, &files["m.gguf"]).unwrap();
-        let converted = loader.finish().unwrap();
+        let converted = load(&files["m.gguf"]).unwrap();
         assert_eq!(loaded.layout.config, converted.layout.config);
         assert_eq!(loaded.sha256, source.open().unwrap().hashes());
         for buffer in (0..converted.layout.buffers.len()).map(BufferId) {
@@ -651,6 +650,40 @@ fn a_checkpoint_and_its_conversion_train_alike() {
     let from_folder = losses(folder(&source).path(), "a");
     assert_eq!(from_folder.len(), 4);
     assert_eq!(from_folder, losses(&gguf, "b"));
+}
+
+#[test]
+fn a_killed_merge_leaves_nothing_that_looks_whole() {
+    let out = tempfile::tempdir().unwrap();
+    let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/stories15M-q8_0.gguf");
+    let merge = || {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_radllama"));
+        command.args(["merge", "--to", "q4_1", "--base"]).arg(&fixture);
+        command.arg("--output").arg(out.path().join("m"));
+        command.stdout(Stdio::null()).stderr(Stdio::null());
+        command
+    };
+    let mut child = merge().spawn().unwrap();
+    let partial = out.path().join("m.gguf.partial");
+    // Some of it is written: then the program is killed in the middle.
+    while std::fs::metadata(&partial).map_or(0, |file| file.len()) < 100_000 {
+        assert!(child.try_wait().unwrap().is_none(), "it was not caught in the middle");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    child.kill().unwrap();
+    assert!(!child.wait().unwrap().success());
+    assert_eq!(names(out.path()), ["m.gguf.partial"]);
+    assert!(load(&std::fs::read(&partial).unwrap()).is_err());
+
+    assert!(merge().status().unwrap().success());
+    assert_eq!(names(out.path()), ["m.gguf"]);
+    load(&std::fs::read(out.path().join("m.gguf")).unwrap()).unwrap();
+}
+
+fn load(file: &[u8]) -> Result<Weights<CpuStore>> {
+    let mut loader = Loader::new(CpuStore::default(), vec![Part::default()]);
+    loader.push(0, file)?;
+    loader.finish()
 }
 
 #[cfg(target_os = "linux")]
