@@ -20,6 +20,9 @@ const CONTEXT: u32 = 256;
 /// Where decoding begins: a short report.
 const PROMPT: u32 = 100;
 
+/// The step between an adapter's values where all are f16, as those from F16 files are.
+const HALVES: f32 = 1.0 / 1024.0;
+
 fn main() {
     let words: Vec<String> = std::env::args().skip(1).filter(|word| word != "--bench").collect();
     let rounds = words.iter().find_map(|word| word.parse::<usize>().ok()).unwrap_or(9);
@@ -34,14 +37,15 @@ fn main() {
         let kernels = gpu.prove(&weights.layout.needs(), |_, _| ()).await.unwrap();
         let config = weights.layout.config.clone();
         let mut executor = GpuExecutor::new(&mut weights, &kernels, CONTEXT, 128).await.unwrap();
-        let all = |rank| adapter(&config, &Target::ALL, rank);
+        let all = |rank| adapter(&config, &Target::ALL, rank, HALVES);
         let runs = [
             ("none", None),
-            ("q v, R 8", Some(adapter(&config, &[Target::Q, Target::V], 8))),
+            ("q v, R 8", Some(adapter(&config, &[Target::Q, Target::V], 8, HALVES))),
             ("all, R 8", Some(all(8))),
             ("all, R 16", Some(all(16))),
             ("all, R 32", Some(all(32))),
             ("all, R 64", Some(all(64))),
+            ("R 16, f32", Some(adapter(&config, &Target::ALL, 16, 1e-3))),
         ];
         // Wall clock and this process's CPU time; on a software adapter the latter is the adapter's work,
         // whoever else is on the machine.
@@ -111,12 +115,12 @@ fn median(values: impl Iterator<Item = f64>) -> f64 {
     values[values.len() / 2]
 }
 
-fn adapter(config: &radllama::LlamaConfig, targets: &[Target], rank: u32) -> Adapter {
+fn adapter(config: &radllama::LlamaConfig, targets: &[Target], rank: u32, step: f32) -> Adapter {
     let mut pairs = BTreeMap::new();
     for layer in 0..config.num_hidden_layers {
         for target in targets {
             let (rows, cols) = target.shape(config);
-            let values = |count: u32| (0..count).map(|i| ((i * 37 % 101) as f32 - 50.0) * 1e-3);
+            let values = |count: u32| (0..count).map(|i| ((i * 37 % 101) as f32 - 50.0) * step);
             let (a, b) = (values(rank * cols).collect(), values(rows * rank).collect());
             pairs.insert((layer, *target), Pair { rank, scale: 2.0, a, b });
         }

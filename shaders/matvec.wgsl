@@ -1,32 +1,8 @@
 // Quantized matrix x vector for decode: out[row] = W[row] . x, then the epilogue.
 // Layout: kernels/matvec.rs. Twin: kernels::matvec::reference.
-struct Params {
-    rows: u32, // values written
-    blocks: u32, // of 32 columns
+#import product
 #if lora
-    quads: u32, // R / 4
-    stride: u32, // quads of a token in lora_t
-    second: u32, // first row of the second fused tensor, then of the third
-    third: u32,
-    second_at: u32, // where its part of a token begins in lora_t, in quads
-    third_at: u32,
-#else
-    pad0: u32,
-    pad1: u32,
-#endif
-}
-@group(0) @binding(0) var<storage, read> codes: array<vec4<u32>>; // [rows][cols]
-@group(0) @binding(1) var<storage, read> scales: array<u32>; // [rows][cols / 32]
-@group(0) @binding(2) var<storage, read> x: array<vec4<f32>>; // [cols / 4]
-#if lora
-@group(0) @binding(3) var<storage, read> lora_b: array<vec4<f32>>; // [rows][R / 4]
-@group(0) @binding(4) var<storage, read> lora_t: array<vec4<f32>>; // [stride]
-@group(0) @binding(5) var<storage, read_write> out: array<f32>; // [rows]
-@group(0) @binding(6) var<uniform> params: Params;
 #import lora
-#else
-@group(0) @binding(3) var<storage, read_write> out: array<f32>; // [rows]
-@group(0) @binding(4) var<uniform> params: Params;
 #endif
 #import weights
 #import epilogue
@@ -126,14 +102,13 @@ fn main(
 #repeat 4
     let part$i = lora_part(lora$i);
 #end
+    var side = vec4<f32>();
     for (var quad = lane; quad < params.quads; quad += LANES) {
-        share += vec4<f32>(
-            dot(lora_b[lora0 * params.quads + quad], lora_t[part0 + quad]),
-            dot(lora_b[lora1 * params.quads + quad], lora_t[part1 + quad]),
-            dot(lora_b[lora2 * params.quads + quad], lora_t[part2 + quad]),
-            dot(lora_b[lora3 * params.quads + quad], lora_t[part3 + quad]),
-        );
+#repeat 4
+        side[$i] += dot(factors(lora_b[lora$i * params.quads + quad]), lora_t[part$i + quad]);
+#end
     }
+    share += side * FACTOR_UNIT;
 #endif
     let sums = sum_of_lanes(share, thread);
     if lane != 0u {

@@ -55,10 +55,10 @@ impl Right {
         let words = match &self.case.call {
             Call::Matvec(..) | Call::MatvecLora(..) => 1,
             Call::Matmul(_, _, p) | Call::Matvecs(_, _, p) => p.rows as usize,
-            Call::MatmulLora(_, _, p) | Call::MatvecsLora(_, _, p) => p.rows as usize,
+            Call::MatmulLora(.., p) | Call::MatvecsLora(.., p) => p.rows as usize,
             Call::Embed(_, p) => p.dim as usize,
             Call::RmsNorm(p) => p.dim as usize,
-            Call::LoraDown(p) => p.rows as usize,
+            Call::LoraDown(_, p) => p.rows as usize,
             Call::RopeKv(p) => {
                 let heads = if output == 1 { p.heads + 2 * p.kv_heads } else { p.kv_heads };
                 (heads * p.head_dim) as usize
@@ -218,9 +218,9 @@ fn a_word_left_unwritten_is_noticed() {
                 Call::Matvec(_, Epilogue::Add, _)
                     | Call::Matmul(_, Epilogue::Add, _)
                     | Call::Matvecs(_, Epilogue::Add, _)
-                    | Call::MatvecLora(_, Epilogue::Add, _)
-                    | Call::MatmulLora(_, Epilogue::Add, _)
-                    | Call::MatvecsLora(_, Epilogue::Add, _)
+                    | Call::MatvecLora(_, Epilogue::Add, ..)
+                    | Call::MatmulLora(_, Epilogue::Add, ..)
+                    | Call::MatvecsLora(_, Epilogue::Add, ..)
                     | Call::RopeKv(_)
             );
             let mut places: Vec<usize> = [0, written.len() / 2, written.len().saturating_sub(1)]
@@ -409,9 +409,7 @@ fn wrong_buffers_are_noticed() {
 #[test]
 fn a_wrong_side_path_is_noticed() {
     let side = |right: &Right| match right.case.call {
-        Call::MatvecLora(_, _, p) | Call::MatmulLora(_, _, p) | Call::MatvecsLora(_, _, p) => {
-            Some(p)
-        }
+        Call::MatvecLora(_, _, p) | Call::MatmulLora(.., p) | Call::MatvecsLora(.., p) => Some(p),
         _ => None,
     };
     plant("no side path", 60, |right| match side(right) {
@@ -435,7 +433,7 @@ fn a_wrong_side_path_is_noticed() {
         _ => Vec::new(),
     });
     plant("the next row of A", 5, |right| match right.case.call {
-        Call::LoraDown(p) => {
+        Call::LoraDown(_, p) => {
             vec![right.run_on(|before| before[0].rotate_left(4 * p.quads as usize))]
         }
         _ => Vec::new(),

@@ -39,7 +39,8 @@ fn every_line_of_the_permutations_file_is_understood() {
         let listed = columns[1..4].iter().map(|list| list.split(',').count()).product::<usize>();
         match columns[4] {
             "head_dim" => listed * HEAD_DIMS.len(),
-            "lora" => listed * 2,
+            "lora" => listed * 3,
+            "factors" => listed * 2,
             other => {
                 assert_eq!(other, "-", "{line}");
                 listed

@@ -30,7 +30,7 @@ impl Kernels {
 
     /// Which variant each kernel runs as.
     pub fn chosen(&self) -> BTreeMap<&'static str, &'static str> {
-        let plain = self.proven.iter().filter(|(key, _)| !key.lora);
+        let plain = self.proven.iter().filter(|(key, _)| !key.is_adapted());
         plain.map(|(key, (variant, _))| (key.kernel, variant.name())).collect()
     }
 

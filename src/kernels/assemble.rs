@@ -30,7 +30,9 @@ const SHARED: &[(&str, &str)] = &[
     ("attention_tiles", include_str!("../../shaders/shared/attention_tiles.wgsl")),
     ("matmul_serial", include_str!("../../shaders/shared/matmul_serial.wgsl")),
     ("epilogue", include_str!("../../shaders/shared/epilogue.wgsl")),
+    ("product", include_str!("../../shaders/shared/product.wgsl")),
     ("lora", include_str!("../../shaders/shared/lora.wgsl")),
+    ("factors", include_str!("../../shaders/shared/factors.wgsl")),
 ];
 
 /// The kernels that have a WGSL file.

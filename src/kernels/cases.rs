@@ -4,9 +4,10 @@
 
 mod beams;
 
+use super::lora::{self, Factors};
 use super::{
-    Access, Args, Call, Epilogue, Permutation, Step, argmax, attention, embed, lora, lora_down,
-    matvec, rms_norm, rope_kv, top_k,
+    Access, Args, Call, Epilogue, Permutation, Step, argmax, attention, embed, lora_down, matvec,
+    rms_norm, rope_kv, top_k,
 };
 use crate::quant::{self, Format};
 use crate::sampler::SplitMix64;
@@ -65,7 +66,10 @@ pub fn cases(permutation: &Permutation, extent: Extent) -> Vec<Case> {
             .map(|&(rows, cols, tokens)| {
                 let kernel = permutation.kernel;
                 let case = product(kernel, format, epilogue, rows, cols, tokens, &mut random);
-                if permutation.lora { adapted(case, rows % 7 + 1, &mut random) } else { case }
+                match permutation.lora {
+                    Some(factors) => adapted(case, factors, rows % 7 + 1, &mut random),
+                    None => case,
+                }
             })
             .collect(),
         "lora_down" => {
@@ -81,7 +85,8 @@ pub fn cases(permutation: &Permutation, extent: Extent) -> Vec<Case> {
             } else {
                 &[(12, 96, 1), (9, 64, 7)]
             };
-            sizes.iter().map(|&(rows, cols, t)| down(rows, cols, t, &mut random)).collect()
+            let factors = permutation.lora.unwrap_or(Factors::F32);
+            sizes.iter().map(|&(rows, cols, t)| down(factors, rows, cols, t, &mut random)).collect()
         }
         "embed" => {
             let sizes: &[_] =
@@ -267,6 +272,12 @@ impl Random {
         (0..len).map(|_| self.value().to_bits()).collect()
     }
 
+    /// An adapter's.
+    fn factors(&mut self, factors: Factors, len: u32) -> Vec<u32> {
+        let values: Vec<f32> = (0..len).map(|_| self.value()).collect();
+        factors.encode(&values)
+    }
+
     fn weights(&mut self, format: Format, rows: u32, cols: u32) -> (Vec<u32>, Vec<u32>) {
         let (mut codes, mut scales) = (Vec::new(), Vec::new());
         for _ in 0..rows {
@@ -284,7 +295,10 @@ pub fn product_case(permutation: &Permutation, rows: u32, cols: u32, tokens: u32
     let epilogue = permutation.epilogue.unwrap_or(Epilogue::Store);
     let random = &mut Random::new(1);
     let case = product(permutation.kernel, format, epilogue, rows, cols, tokens, random);
-    if permutation.lora { adapted(case, 4, random) } else { case }
+    match permutation.lora {
+        Some(factors) => adapted(case, factors, 4, random),
+        None => case,
+    }
 }
 
 fn canaried(mut words: Vec<u32>) -> Vec<u32> {
@@ -322,16 +336,16 @@ fn product(
     Case { name, call, step: Step::new(3, tokens), before: vec![codes, scales, x, out] }
 }
 
-fn down(rows: u32, cols: u32, tokens: u32, random: &mut Random) -> Case {
-    let before =
-        vec![random.floats(rows * cols), random.floats(cols * tokens), blank(rows * tokens)];
-    let call = Call::LoraDown(lora_down::Params { rows, quads: cols / 4, pad: [0; 2] });
+fn down(factors: Factors, rows: u32, cols: u32, tokens: u32, random: &mut Random) -> Case {
+    let a = random.factors(factors, rows * cols);
+    let before = vec![a, random.floats(cols * tokens), blank(rows * tokens)];
+    let call = Call::LoraDown(factors, lora_down::Params { rows, quads: cols / 4, pad: [0; 2] });
     let name = format!("{rows}×{cols}, T {tokens}");
     Case { name, call, step: Step::new(3, tokens), before }
 }
 
 /// A product with the side path of an adapter of rank 4 `quads`, whose fused tensors meet at odd rows.
-fn adapted(case: Case, quads: u32, random: &mut Random) -> Case {
+fn adapted(case: Case, factors: Factors, quads: u32, random: &mut Random) -> Case {
     let Case { name, call, step, mut before } = case;
     let (Call::Matvec(format, epilogue, p)
     | Call::Matmul(format, epilogue, p)
@@ -351,14 +365,14 @@ fn adapted(case: Case, quads: u32, random: &mut Random) -> Case {
         second_at: 2 * quads + 1,
         third_at: quads,
     };
-    let b = random.floats(4 * quads * weight_rows);
+    let b = random.factors(factors, 4 * quads * weight_rows);
     let t = random.floats(4 * params.stride * step.tokens);
     let out = before.pop();
     before.extend([b, t].into_iter().chain(out));
     let call = match call {
-        Call::Matvec(..) => Call::MatvecLora(format, epilogue, params),
-        Call::Matvecs(..) => Call::MatvecsLora(format, epilogue, params),
-        _ => Call::MatmulLora(format, epilogue, params),
+        Call::Matvec(..) => Call::MatvecLora(format, epilogue, factors, params),
+        Call::Matvecs(..) => Call::MatvecsLora(format, epilogue, factors, params),
+        _ => Call::MatmulLora(format, epilogue, factors, params),
     };
     Case { name: format!("{name}, R {}", 4 * quads), call, step, before }
 }

@@ -1,6 +1,7 @@
 //! The first half of a low-rank side path (LoRA, Hu et al. 2021): t = A·x, for the stacked A of all
 //! tensors that are fused in one weight. [`super::lora`] says what becomes of t.
 
+use super::lora::Factors;
 use super::{Args, Binding, Step, Variant, read, write};
 
 /// Fixed parameters.
@@ -18,26 +19,28 @@ pub struct Params {
 /// a \[rows\]\[cols\], x \[T\]\[cols\] → out \[T\]\[rows\]
 pub const BINDINGS: &[Binding] = &[read("a"), read("x"), write("out")];
 
-/// Tokens of a workgroup of the serial variant, which is one thread.
+/// Rows of a workgroup of the serial variant, a thread each.
+pub const SERIAL_ROWS: u32 = 8;
+/// Tokens of a workgroup of the serial variant.
 pub const SERIAL_TOKENS: u32 = 4;
 
 /// Workgroups: rows × tokens.
 pub fn grid(p: &Params, step: &Step, variant: Variant) -> [u32; 3] {
     match variant {
-        Variant::Serial => [p.rows, step.tokens.div_ceil(SERIAL_TOKENS), 1],
+        Variant::Serial => [p.rows.div_ceil(SERIAL_ROWS), step.tokens.div_ceil(SERIAL_TOKENS), 1],
         _ => [p.rows, step.tokens, 1],
     }
 }
 
 /// The CPU twin.
-pub fn reference(p: &Params, step: &Step, args: &mut Args<'_>) {
-    let a: &[f32] = bytemuck::cast_slice(args.inputs[0]);
+pub fn reference(factors: Factors, p: &Params, step: &Step, args: &mut Args<'_>) {
     let x: &[f32] = bytemuck::cast_slice(args.inputs[1]);
     let out: &mut [f32] = bytemuck::cast_slice_mut(args.outputs[0]);
     let (rows, cols) = (p.rows as usize, 4 * p.quads as usize);
-    for t in 0..step.tokens as usize {
-        for row in 0..rows {
-            let (a, x) = (&a[row * cols..][..cols], &x[t * cols..][..cols]);
+    let mut a = vec![0.0; cols];
+    for row in 0..rows {
+        factors.decode(args.inputs[0], row * cols, &mut a);
+        for (t, x) in x.chunks_exact(cols).take(step.tokens as usize).enumerate() {
             out[t * rows + row] = a.iter().zip(x).map(|(a, x)| a * x).sum();
         }
     }

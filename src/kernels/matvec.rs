@@ -1,7 +1,8 @@
 //! Quantized matrix × vector, for decode: one token. Its parameters, bindings and CPU twin serve
 //! [`super::matmul`] too, which is the same product for T tokens.
 
-use super::{Args, Binding, Epilogue, Step, Variant, lora, read, write};
+use super::lora::{self, Factors};
+use super::{Args, Binding, Epilogue, Step, Variant, read, write};
 use crate::quant::{self, Format};
 
 /// Fixed parameters.
@@ -53,13 +54,14 @@ pub fn reference(format: Format, epilogue: Epilogue, p: &Params, step: &Step, ar
 pub fn adapted(
     format: Format,
     epilogue: Epilogue,
+    factors: Factors,
     p: &lora::Params,
     step: &Step,
     args: &mut Args<'_>,
 ) {
-    let b: &[f32] = bytemuck::cast_slice(args.inputs[3]);
+    let b = args.inputs[3];
     let t: &[f32] = bytemuck::cast_slice(args.inputs[4]);
-    let side = |row: usize, into: &mut [f32]| lora::add(p, row, b, t, into);
+    let side = |row: usize, into: &mut [f32]| lora::add(factors, p, row, b, t, into);
     products(format, epilogue, &p.product(), step, args, side);
 }
 

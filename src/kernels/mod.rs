@@ -25,6 +25,7 @@ pub mod top_k;
 pub use permutation::{Epilogue, HEAD_DIMS, Permutation, Variant, permutations};
 
 use crate::quant::Format;
+use lora::Factors;
 
 /// What differs from step to step: where the tokens stand. 16 bytes, a uniform with a dynamic offset.
 ///
@@ -118,13 +119,13 @@ pub enum Call {
     /// Weight matrix times a few vectors: a step of beams.
     Matvecs(Format, Epilogue, matvec::Params),
     /// The first half of an adapter's side path.
-    LoraDown(lora_down::Params),
+    LoraDown(Factors, lora_down::Params),
     /// [`Call::Matvec`] with an adapter's side path.
-    MatvecLora(Format, Epilogue, lora::Params),
+    MatvecLora(Format, Epilogue, Factors, lora::Params),
     /// [`Call::Matmul`] with an adapter's side path.
-    MatmulLora(Format, Epilogue, lora::Params),
+    MatmulLora(Format, Epilogue, Factors, lora::Params),
     /// [`Call::Matvecs`] with an adapter's side path.
-    MatvecsLora(Format, Epilogue, lora::Params),
+    MatvecsLora(Format, Epilogue, Factors, lora::Params),
     /// Rotary embedding of queries and keys; keys and values into the cache.
     RopeKv(rope_kv::Params),
     /// Causal attention over the cache.
@@ -146,7 +147,7 @@ impl Call {
             Call::Matvecs(..) | Call::MatvecsLora(..) => "matvecs",
             Call::Matvec(..) | Call::MatvecLora(..) => "matvec",
             Call::Matmul(..) | Call::MatmulLora(..) => "matmul",
-            Call::LoraDown(_) => "lora_down",
+            Call::LoraDown(..) => "lora_down",
             Call::RopeKv(_) => "rope_kv",
             Call::Attention(_) => "attention",
             Call::BeamAttention(_) => "beam_attention",
@@ -162,17 +163,22 @@ impl Call {
             Call::Matvec(format, epilogue, _)
             | Call::Matmul(format, epilogue, _)
             | Call::Matvecs(format, epilogue, _)
-            | Call::MatvecLora(format, epilogue, _)
-            | Call::MatvecsLora(format, epilogue, _)
-            | Call::MatmulLora(format, epilogue, _) => (Some(format), Some(epilogue)),
+            | Call::MatvecLora(format, epilogue, ..)
+            | Call::MatvecsLora(format, epilogue, ..)
+            | Call::MatmulLora(format, epilogue, ..) => (Some(format), Some(epilogue)),
             _ => (None, None),
         };
         let head_dim = match self {
             Call::Attention(p) | Call::BeamAttention(p) => Some(p.head_dim),
             _ => None,
         };
-        let lora =
-            matches!(self, Call::MatvecLora(..) | Call::MatmulLora(..) | Call::MatvecsLora(..));
+        let lora = match *self {
+            Call::LoraDown(factors, _)
+            | Call::MatvecLora(_, _, factors, _)
+            | Call::MatmulLora(_, _, factors, _)
+            | Call::MatvecsLora(_, _, factors, _) => Some(factors),
+            _ => None,
+        };
         Permutation { kernel: self.kernel(), variant, format, epilogue, head_dim, lora }
     }
 
@@ -189,10 +195,10 @@ impl Call {
             Call::Matvec(_, _, p) | Call::Matmul(_, _, p) | Call::Matvecs(_, _, p) => {
                 bytemuck::bytes_of(p)
             }
-            Call::MatvecLora(_, _, p) | Call::MatmulLora(_, _, p) | Call::MatvecsLora(_, _, p) => {
+            Call::MatvecLora(.., p) | Call::MatmulLora(.., p) | Call::MatvecsLora(.., p) => {
                 bytemuck::bytes_of(p)
             }
-            Call::LoraDown(p) => bytemuck::bytes_of(p),
+            Call::LoraDown(_, p) => bytemuck::bytes_of(p),
             Call::RopeKv(p) => bytemuck::bytes_of(p),
             Call::Attention(p) | Call::BeamAttention(p) => bytemuck::bytes_of(p),
             Call::Argmax(p) => bytemuck::bytes_of(p),
@@ -208,14 +214,14 @@ impl Call {
             Call::Matvec(_, epilogue, p) => matvec::grid(p, *epilogue, variant),
             Call::Matmul(_, epilogue, p) => matmul::grid(p, *epilogue, step, variant),
             Call::Matvecs(_, epilogue, p) => matvecs::grid(p, *epilogue, step, variant),
-            Call::MatvecLora(_, epilogue, p) => matvec::grid(&p.product(), *epilogue, variant),
-            Call::MatmulLora(_, epilogue, p) => {
+            Call::MatvecLora(_, epilogue, _, p) => matvec::grid(&p.product(), *epilogue, variant),
+            Call::MatmulLora(_, epilogue, _, p) => {
                 matmul::grid(&p.product(), *epilogue, step, variant)
             }
-            Call::MatvecsLora(_, epilogue, p) => {
+            Call::MatvecsLora(_, epilogue, _, p) => {
                 matvecs::grid(&p.product(), *epilogue, step, variant)
             }
-            Call::LoraDown(p) => lora_down::grid(p, step, variant),
+            Call::LoraDown(_, p) => lora_down::grid(p, step, variant),
             Call::RopeKv(p) => rope_kv::grid(p, step),
             Call::Attention(p) => attention::grid(p, step, variant),
             Call::BeamAttention(p) => beam_attention::grid(p, step),
@@ -235,13 +241,15 @@ impl Call {
             Call::Matmul(format, epilogue, p) | Call::Matvecs(format, epilogue, p) => {
                 matvec::reference(*format, *epilogue, p, step, args);
             }
-            Call::MatvecLora(format, epilogue, p) => {
-                matvec::adapted(*format, *epilogue, p, &Step::new(step.position, 1), args);
+            Call::MatvecLora(format, epilogue, factors, p) => {
+                let step = Step::new(step.position, 1);
+                matvec::adapted(*format, *epilogue, *factors, p, &step, args);
             }
-            Call::MatmulLora(format, epilogue, p) | Call::MatvecsLora(format, epilogue, p) => {
-                matvec::adapted(*format, *epilogue, p, step, args);
+            Call::MatmulLora(format, epilogue, factors, p)
+            | Call::MatvecsLora(format, epilogue, factors, p) => {
+                matvec::adapted(*format, *epilogue, *factors, p, step, args);
             }
-            Call::LoraDown(p) => lora_down::reference(p, step, args),
+            Call::LoraDown(factors, p) => lora_down::reference(*factors, p, step, args),
             Call::RopeKv(p) => rope_kv::reference(p, step, args),
             Call::Attention(p) => attention::reference(p, step, args),
             Call::BeamAttention(p) => beam_attention::reference(p, step, args),

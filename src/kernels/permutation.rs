@@ -1,6 +1,7 @@
 //! Which shaders there are: `shaders/permutations`, read once.
 
-use super::{Binding, lora};
+use super::Binding;
+use super::lora::{self, Factors};
 use crate::quant::Format;
 
 /// How a kernel is written for a class of devices. All variants compute the same thing.
@@ -69,8 +70,9 @@ pub struct Permutation {
     pub epilogue: Option<Epilogue>,
     /// Dh, where the kernel's loops over a head are written out.
     pub head_dim: Option<u32>,
-    /// Whether a matrix product adds an adapter's side path.
-    pub lora: bool,
+    /// How an adapter's factors lie, where a matrix product adds its side path or the kernel is
+    /// `lora_down`.
+    pub lora: Option<Factors>,
 }
 
 /// The head dims that tests and listings compile attention for: odd, common, widest.
@@ -80,24 +82,28 @@ impl Permutation {
     /// `matvec.serial.q4.swiglu`
     pub fn name(&self) -> String {
         let mut name = format!("{}.{}", self.kernel, self.variant.name());
-        for part in
-            [self.format.map(Format::name), self.epilogue.map(Epilogue::name)].into_iter().flatten()
-        {
+        let head_dim = self.head_dim.map(|head_dim| format!("dh{head_dim}"));
+        let parts = [
+            self.format.map(Format::name),
+            self.epilogue.map(Epilogue::name),
+            head_dim.as_deref(),
+            self.lora.map(Factors::name),
+        ];
+        for part in parts.into_iter().flatten() {
             name.push('.');
             name.push_str(part);
-        }
-        if let Some(head_dim) = self.head_dim {
-            name.push_str(&format!(".dh{head_dim}"));
-        }
-        if self.lora {
-            name.push_str(".lora");
         }
         name
     }
 
     /// Whether only adapters need it: it is compiled when the first one comes.
     pub fn is_for_adapters(&self) -> bool {
-        self.lora || self.kernel == "lora_down"
+        self.lora.is_some()
+    }
+
+    /// Whether it is a matrix product with a side path.
+    pub fn is_adapted(&self) -> bool {
+        self.lora.is_some() && self.kernel != "lora_down"
     }
 
     /// Whether only beams need it: it is compiled on their first use.
@@ -121,20 +127,23 @@ impl Permutation {
             }
         }
         defines.extend(self.epilogue.map(Epilogue::name));
-        if self.lora {
+        if self.is_adapted() {
             defines.push("lora");
+        }
+        if self.lora == Some(Factors::F16) {
+            defines.push("lora_f16");
         }
         defines
     }
 
     /// Its storage bindings.
     pub fn bindings(&self) -> &'static [Binding] {
-        if self.lora { lora::BINDINGS } else { super::bindings(self.kernel) }
+        if self.is_adapted() { lora::BINDINGS } else { super::bindings(self.kernel) }
     }
 
     /// Size of its `Params` in bytes.
     pub fn params_bytes(&self) -> usize {
-        if self.lora { size_of::<lora::Params>() } else { super::params_bytes(self.kernel) }
+        if self.is_adapted() { size_of::<lora::Params>() } else { super::params_bytes(self.kernel) }
     }
 }
 
@@ -162,7 +171,11 @@ pub fn permutations(head_dims: &[u32]) -> Vec<Permutation> {
             Some("head_dim") => head_dims.iter().copied().map(Some).collect(),
             _ => vec![None],
         };
-        let pick_lora: &[bool] = if more == Some("lora") { &[false, true] } else { &[false] };
+        let pick_lora: &[Option<Factors>] = match more {
+            Some("lora") => &[None, Some(Factors::F32), Some(Factors::F16)],
+            Some("factors") => &[Some(Factors::F32), Some(Factors::F16)],
+            _ => &[None],
+        };
         for variant in Variant::ALL.into_iter().filter(|v| listed(variants, v.name())) {
             for &format in or_none(&pick_format) {
                 for &epilogue in or_none(&pick_epilogue) {

@@ -233,13 +233,14 @@ fn product(
     let rows = if epilogue == Epilogue::Swiglu { weight.rows / 2 } else { weight.rows };
     if let Some((side, SideProduct { a, b, params })) = lora {
         let (a, b) = (BufferId(side.first + a), BufferId(side.first + b));
+        let factors = side.path.factors;
         let down =
             lora_down::Params { rows: 4 * params.stride, quads: weight.cols / 4, pad: [0; 2] };
-        push(Call::LoraDown(down), &[a, x, side.t]);
+        push(Call::LoraDown(factors, down), &[a, x, side.t]);
         let call = match tokens {
-            Tokens::One => Call::MatvecLora(weight.format, epilogue, params),
-            Tokens::Many => Call::MatmulLora(weight.format, epilogue, params),
-            Tokens::Beams => Call::MatvecsLora(weight.format, epilogue, params),
+            Tokens::One => Call::MatvecLora(weight.format, epilogue, factors, params),
+            Tokens::Many => Call::MatmulLora(weight.format, epilogue, factors, params),
+            Tokens::Beams => Call::MatvecsLora(weight.format, epilogue, factors, params),
         };
         push(call, &[weight.codes, weight.scales, x, b, side.t, out]);
         return;

@@ -1,18 +1,21 @@
 //! An adapter as the GPU takes it: for each product of a block the stacked A of its fused tensors, and
 //! their B with the scale in it, in the row order of GGUF. Nothing is merged: the weights stay as they
-//! are, and what is added to them is exact to f32 rounding.
+//! are, and what is added to them is exact to f32 rounding: factors are stored as f16 only where that
+//! loses nothing.
 
 use super::layout::Layout;
 use super::loader::check_base;
 use super::program::BufferSpec;
 use crate::config::LlamaConfig;
 use crate::error::{Error, Result};
-use crate::kernels::lora::Params;
+use crate::kernels::lora::{Factors, Params};
 use crate::lora::{Adapter, Pair, Target};
 
 /// The side paths of all blocks, with the contents of their buffers.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct SidePath {
+    /// How all its factors are stored.
+    pub factors: Factors,
     /// By layer.
     pub layers: Vec<SideLayer>,
     /// Buffers and what is in them; [`SideProduct`] names them by their index.
@@ -54,7 +57,8 @@ impl SidePath {
         for ((layer, target), pair) in &adapter.pairs {
             check(config, *layer, *target, pair)?;
         }
-        let mut side = SidePath::default();
+        let factors = narrowest(adapter);
+        let mut side = SidePath { factors, layers: Vec::new(), buffers: Vec::new() };
         for layer in 0..config.num_hidden_layers {
             use Target::{Down, Gate, K, O, Q, Up, V};
             let mut product = |targets: &[Target]| side.product(config, adapter, layer, targets);
@@ -107,18 +111,18 @@ impl SidePath {
             let rows = target.shape(config).0 as usize;
             let first = b.len();
             first_rows.push((first / rank) as u32);
-            b.resize(first + rows * rank, 0);
+            b.resize(first + rows * rank, 0.0);
             let Some(pair) = pair(target) else {
                 parts.push(0); // its rows of B are zeros
                 continue;
             };
             parts.push((a.len() / cols / 4) as u32);
-            a.extend(pair.a.iter().map(|value| value.to_bits()));
-            a.resize(a.len().next_multiple_of(rank * cols), 0);
+            a.extend(&pair.a);
+            a.resize(a.len().next_multiple_of(rank * cols), 0.0);
             for (row, from) in pair.b.chunks_exact(pair.rank as usize).enumerate() {
                 let row = gguf_row(config, *target, row);
                 let into = b[first + row * rank..].iter_mut();
-                into.zip(from).for_each(|(into, from)| *into = (pair.scale * from).to_bits());
+                into.zip(from).for_each(|(into, from)| *into = pair.scale * from);
             }
         }
         let rows = (b.len() / rank) as u32;
@@ -135,13 +139,23 @@ impl SidePath {
             third_at: or_end(&parts, 2, 0),
         };
         let names = targets.iter().map(|target| target.name()).collect::<Vec<_>>().join(" ");
-        let mut add = |factor: &str, words: Vec<u32>| {
+        let factors = self.factors;
+        let mut add = |factor: &str, values: Vec<f32>| {
+            let words = factors.encode(&values);
             let label = format!("lora {layer} {names} {factor}");
             self.buffers.push((BufferSpec { label, words: words.len() as u64 }, words));
             self.buffers.len() - 1
         };
         Some(SideProduct { a: add("A", a), b: add("B", b), params })
     }
+}
+
+/// The narrowest format that holds every value of A and s·B.
+fn narrowest(adapter: &Adapter) -> Factors {
+    let f16 = |value: f32| Factors::F16.hold(value);
+    let held =
+        |pair: &Pair| pair.a.iter().all(|a| f16(*a)) && pair.b.iter().all(|b| f16(pair.scale * b));
+    if adapter.pairs.values().all(held) { Factors::F16 } else { Factors::F32 }
 }
 
 /// Where GGUF's llama files have a row that Hugging Face has at `row`: heads of q and k are interleaved
