@@ -15,42 +15,55 @@ struct Params {
 @group(0) @binding(4) var<uniform> step: Step;
 
 #if serial
-// A thread a row: x comes from the same address for all, which a CPU adapter loads once.
-const ROWS: u32 = 8u; // lora_down::SERIAL_ROWS
+// Two rows a thread: what it loads of x serves both, and on a CPU adapter it is the loads that cost.
+const THREADS: u32 = 8u;
+const ROWS: u32 = 2u * THREADS; // lora_down::SERIAL_ROWS
 const TOKENS: u32 = 4u; // lora_down::SERIAL_TOKENS
 
-@compute @workgroup_size(ROWS)
-fn main(@builtin(global_invocation_id) id: vec3<u32>) {
-    let row = id.x;
-    if row >= params.rows {
-        return;
-    }
-    let first = row * params.quads;
+@compute @workgroup_size(THREADS)
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
+    let row0 = group.x * ROWS + thread;
+    let row1 = row0 + THREADS;
+    let first0 = min(row0, params.rows - 1u) * params.quads;
+    let first1 = min(row1, params.rows - 1u) * params.quads;
     if step.tokens == 1u {
         var sum0 = vec4<f32>();
         var sum1 = vec4<f32>();
-        for (var quad = 0u; quad < params.quads; quad += 4u) {
-            sum0 = fma(factors(a[first + quad]), x[quad], sum0);
-            sum1 = fma(factors(a[first + quad + 1u]), x[quad + 1u], sum1);
-            sum0 = fma(factors(a[first + quad + 2u]), x[quad + 2u], sum0);
-            sum1 = fma(factors(a[first + quad + 3u]), x[quad + 3u], sum1);
+        for (var quad = 0u; quad < params.quads; quad += 2u) {
+            let x0 = x[quad];
+            let x1 = x[quad + 1u];
+#repeat 2
+            sum$i = fma(factors(a[first$i + quad]), x0, sum$i);
+            sum$i = fma(factors(a[first$i + quad + 1u]), x1, sum$i);
+#end
         }
-        out[row] = dot(sum0 + sum1, vec4<f32>(FACTOR_UNIT));
+#repeat 2
+        if row$i < params.rows {
+            out[row$i] = dot(sum$i, vec4<f32>(FACTOR_UNIT));
+        }
+#end
         return;
     }
-    let token = id.y * TOKENS;
+    let token = group.y * TOKENS;
     let last = step.tokens - 1u;
     let t0 = token * params.quads;
     let t1 = min(token + 1u, last) * params.quads;
     let t2 = min(token + 2u, last) * params.quads;
     let t3 = min(token + 3u, last) * params.quads;
-    var sums = vec4<f32>(); // a token a component
+    var sums0 = vec4<f32>(); // a token a component
+    var sums1 = vec4<f32>();
     for (var quad = 0u; quad < params.quads; quad++) {
-        sums += factors(a[first + quad])
-            * mat4x4<f32>(x[t0 + quad], x[t1 + quad], x[t2 + quad], x[t3 + quad]);
+        let columns = mat4x4<f32>(x[t0 + quad], x[t1 + quad], x[t2 + quad], x[t3 + quad]);
+#repeat 2
+        sums$i += factors(a[first$i + quad]) * columns;
+#end
     }
     for (var t = 0u; t < TOKENS && token + t < step.tokens; t++) {
-        out[(token + t) * params.rows + row] = sums[t] * FACTOR_UNIT;
+#repeat 2
+        if row$i < params.rows {
+            out[(token + t) * params.rows + row$i] = sums$i[t] * FACTOR_UNIT;
+        }
+#end
     }
 }
 #else

@@ -103,10 +103,33 @@ fn main(
     let part$i = lora_part(lora$i);
 #end
     var side = vec4<f32>();
-    for (var quad = lane; quad < params.quads; quad += LANES) {
+    // Rows of one tensor share their part of t, loaded once then: nearly always. Gate and up rows have
+    // two. A loop for each case: a CPU adapter does not jump over the lines of a false `if` inside.
+#if swiglu
+    let shared_parts = part0 == part1 && part2 == part3;
+#else
+    let shared_parts = part0 == part1 && part0 == part2 && part0 == part3;
+#endif
+    if shared_parts {
+        for (var quad = lane; quad < params.quads; quad += LANES) {
+            let t0 = lora_t[part0 + quad];
+            let t1 = t0;
+#if swiglu
+            let t2 = lora_t[part2 + quad];
+#else
+            let t2 = t0;
+#endif
+            let t3 = t2;
 #repeat 4
-        side[$i] += dot(factors(lora_b[lora$i * params.quads + quad]), lora_t[part$i + quad]);
+            side[$i] += dot(factors(lora_b[lora$i * params.quads + quad]), t$i);
 #end
+        }
+    } else {
+        for (var quad = lane; quad < params.quads; quad += LANES) {
+#repeat 4
+            side[$i] += dot(factors(lora_b[lora$i * params.quads + quad]), lora_t[part$i + quad]);
+#end
+        }
     }
     share += side * FACTOR_UNIT;
 #endif

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::OnceLock;
 
 use radllama::kernels::cases::{Case, Extent, cases};
+use radllama::kernels::lora::Factors;
 use radllama::kernels::{Access, Call, Epilogue, HEAD_DIMS, Variant, permutations};
 use radllama::quant::Format;
 
@@ -409,42 +410,62 @@ fn wrong_buffers_are_noticed() {
 #[test]
 fn a_wrong_side_path_is_noticed() {
     let side = |right: &Right| match right.case.call {
-        Call::MatvecLora(_, _, p) | Call::MatmulLora(.., p) | Call::MatvecsLora(.., p) => Some(p),
+        Call::MatvecLora(.., p) | Call::MatmulLora(.., p) | Call::MatvecsLora(.., p) => Some(p),
         _ => None,
     };
-    plant("no side path", 60, |right| match side(right) {
+    let factors = |right: &Right| right.case.call.permutation(Variant::Base).lora;
+    // Words of a row of A or B.
+    let row = |right: &Right, quads: u32| match factors(right) {
+        Some(Factors::F16) => 2 * quads as usize,
+        _ => 4 * quads as usize,
+    };
+    plant("no side path", 120, |right| match side(right) {
         Some(_) => vec![right.run_on(|before| before[3].fill(0))],
         None => Vec::new(),
     });
-    plant("the next row of B", 50, |right| match side(right) {
+    plant("the next row of B", 100, |right| match side(right) {
         Some(p) if p.rows > 1 => {
-            vec![right.run_on(|before| before[3].rotate_left(4 * p.quads as usize))]
+            vec![right.run_on(|before| before[3].rotate_left(row(right, p.quads)))]
         }
         _ => Vec::new(),
     });
-    plant("another tensor's part of t", 60, |right| match side(right) {
+    plant("another tensor's part of t", 120, |right| match side(right) {
         Some(p) => vec![right.run_on(|before| before[4].rotate_left(4 * p.quads as usize))],
         None => Vec::new(),
     });
-    plant("another token's t", 20, |right| match side(right) {
+    plant("another token's t", 40, |right| match side(right) {
         Some(p) if right.case.step.tokens > 1 => {
             vec![right.run_on(|before| before[4].rotate_left(4 * p.stride as usize))]
         }
         _ => Vec::new(),
     });
-    plant("the next row of A", 5, |right| match right.case.call {
+    plant("the next row of A", 10, |right| match right.case.call {
         Call::LoraDown(_, p) => {
-            vec![right.run_on(|before| before[0].rotate_left(4 * p.quads as usize))]
+            vec![right.run_on(|before| before[0].rotate_left(row(right, p.quads)))]
         }
         _ => Vec::new(),
     });
+    let halves = |right: &Right, change: fn(&mut u32)| match (factors(right), right.case.call) {
+        (Some(Factors::F16), Call::LoraDown(..)) => {
+            vec![right.run_on(|before| before[0].iter_mut().for_each(change))]
+        }
+        (Some(Factors::F16), _) => {
+            vec![right.run_on(|before| before[3].iter_mut().for_each(change))]
+        }
+        _ => Vec::new(),
+    };
+    let kernels = plant("the halves of a word swapped", 60, |right| {
+        halves(right, |word| *word = word.rotate_left(16))
+    });
+    assert_eq!(kernels.len(), 4, "lora_down and the three products: {kernels:?}");
+    // One binade: the exponent of each half less one.
+    plant("halves of half the scale", 60, |right| halves(right, |word| *word -= 0x0400_0400));
     // Where the tensors meet: one row that takes its neighbour's part.
-    plant("a boundary off by one row", 20, |right| match side(right) {
+    plant("a boundary off by one row", 40, |right| match side(right) {
         Some(p) if p.second > 1 && p.rows > 8 => {
             let mut wrong = right.case.clone();
-            if let Call::MatvecLora(_, _, p)
-            | Call::MatmulLora(_, _, p)
-            | Call::MatvecsLora(_, _, p) = &mut wrong.call
+            if let Call::MatvecLora(.., p) | Call::MatmulLora(.., p) | Call::MatvecsLora(.., p) =
+                &mut wrong.call
             {
                 p.second -= 1;
             }

@@ -16,13 +16,14 @@ mod tiny;
 
 use std::sync::OnceLock;
 
-use adapters::{adapter, merged, odd_ranks};
+use adapters::{adapter, halved, merged, odd_ranks};
 use pollster::block_on;
 use radllama::cpu::{CpuExecutor, CpuStore};
 use radllama::digest::sha256;
 use radllama::engine::{Engine, GenerateOptions, Watch};
 use radllama::gguf::TensorType;
 use radllama::gpu::{Gpu, GpuExecutor, GpuStore, Kernels};
+use radllama::kernels::lora::Factors;
 use radllama::kernels::{Call, Step};
 use radllama::lora::peft::base_sha256;
 use radllama::lora::{Adapter, Target};
@@ -142,13 +143,18 @@ fn the_gpu_computes_what_the_twins_compute() {
         let bytes = file(&tiny);
         let (mut cpu, mut gpu) = (cpu(&bytes), gpu(&bytes));
         for (name, rank) in ranks {
-            let adapter = adapter(&tiny.config, 5, rank);
-            set(&mut cpu, &adapter);
-            set(&mut gpu, &adapter);
-            for tokens in [1, 2, 33, 38] {
-                let off = difference(&logits(&mut cpu, tokens), &logits(&mut gpu, tokens));
-                // Not `>`: a NaN is no agreement.
-                assert!(off <= TOLERANCE, "{ty}, {name}, T {tokens}: off by {off:e}");
+            let floats = adapter(&tiny.config, 5, rank);
+            for (factors, adapter) in [("f16", halved(&floats)), ("f32", floats)] {
+                set(&mut cpu, &adapter);
+                set(&mut gpu, &adapter);
+                for tokens in [1, 2, 33, 38] {
+                    let off = difference(&logits(&mut cpu, tokens), &logits(&mut gpu, tokens));
+                    // Not `>`: a NaN is no agreement.
+                    assert!(
+                        off <= TOLERANCE,
+                        "{ty}, {name}, {factors}, T {tokens}: off by {off:e}"
+                    );
+                }
             }
         }
     }
@@ -165,28 +171,34 @@ fn base_and_side_path_are_the_merged_model() {
         }),
     ] {
         let bytes = file(&tiny);
-        let adapter = adapter(&tiny.config, 9, odd_ranks);
-        let into = merged(&bytes, &tiny.config, &adapter, true);
-        let mut with_side = (cpu(&bytes), gpu(&bytes));
-        let base = logits(&mut with_side.0, 40);
-        set(&mut with_side.0, &adapter);
-        set(&mut with_side.1, &adapter);
-        let expected = logits(&mut cpu(&into), 40);
-        let off = [
-            difference(&expected, &logits(&mut with_side.0, 40)),
-            difference(&expected, &logits(&mut with_side.1, 40)),
-            difference(&expected, &logits(&mut gpu(&into), 40)),
-        ];
-        println!(
-            "{name}: side path on the CPU {:e}, on the GPU {:e}, merged on the GPU {:e}",
-            off[0], off[1], off[2]
-        );
-        assert!(off.iter().all(|off| *off <= TOLERANCE), "{name}: {off:?}");
-        // And the adapter is one that a test notices: without it, or with q and k in the wrong order.
-        assert!(difference(&expected, &base) > 0.3, "{name}");
-        let wrong = merged(&bytes, &tiny.config, &adapter, false);
-        let off = difference(&logits(&mut cpu(&wrong), 40), &logits(&mut with_side.1, 40));
-        assert!(off > 100.0 * TOLERANCE, "{name}: rows in the wrong order are off by {off:e} only");
+        let floats = adapter(&tiny.config, 9, odd_ranks);
+        for (factors, adapter) in [("f16", halved(&floats)), ("f32", floats)] {
+            let name = format!("{name}, {factors}");
+            let into = merged(&bytes, &tiny.config, &adapter, true);
+            let mut with_side = (cpu(&bytes), gpu(&bytes));
+            let base = logits(&mut with_side.0, 40);
+            set(&mut with_side.0, &adapter);
+            set(&mut with_side.1, &adapter);
+            let expected = logits(&mut cpu(&into), 40);
+            let off = [
+                difference(&expected, &logits(&mut with_side.0, 40)),
+                difference(&expected, &logits(&mut with_side.1, 40)),
+                difference(&expected, &logits(&mut gpu(&into), 40)),
+            ];
+            println!(
+                "{name}: side path on the CPU {:e}, on the GPU {:e}, merged on the GPU {:e}",
+                off[0], off[1], off[2]
+            );
+            assert!(off.iter().all(|off| *off <= TOLERANCE), "{name}: {off:?}");
+            // And the adapter is one that a test notices: without it, or with q and k in the wrong order.
+            assert!(difference(&expected, &base) > 0.3, "{name}");
+            let wrong = merged(&bytes, &tiny.config, &adapter, false);
+            let off = difference(&logits(&mut cpu(&wrong), 40), &logits(&mut with_side.1, 40));
+            assert!(
+                off > 100.0 * TOLERANCE,
+                "{name}: rows in the wrong order are off by {off:e} only"
+            );
+        }
     }
 }
 
@@ -369,4 +381,53 @@ fn without_an_adapter_the_program_is_what_it_was() {
     let all = SidePath::new(&layout, &adapter(&tiny.config, 1, odd_ranks)).unwrap();
     let all = forward::adapted(&layout, CONTEXT, CHUNK, Some(&all)).unwrap();
     assert_eq!(all.decode.len(), 12 * 2 + 4);
+}
+
+#[test]
+fn factors_are_halves_only_where_nothing_is_lost() {
+    let tiny = Tiny::new(TensorType::F32);
+    let layout = weights(&file(&tiny), CpuStore::default()).layout;
+    let factors = |adapter: &Adapter| SidePath::new(&layout, adapter).unwrap();
+    let floats = adapter(&tiny.config, 4, odd_ranks);
+    let halves = halved(&floats);
+    let (wide, narrow) = (factors(&floats), factors(&halves));
+    assert_eq!((wide.factors, narrow.factors), (Factors::F32, Factors::F16));
+    let words = |side: &SidePath| side.buffers.iter().map(|(_, words)| words.len()).sum::<usize>();
+    assert_eq!(words(&wide), 2 * words(&narrow));
+    // One value of one factor, and it is f32 for all: so fine that f16 has no such value, or too large.
+    for value in [0.1, 1.0 + f32::EPSILON, 64.0, 1e-8, f32::from_bits(1)] {
+        for of_a in [true, false] {
+            let mut other = halves.clone();
+            let pair = other.pairs.get_mut(&(1, Target::V)).unwrap();
+            let values = if of_a { &mut pair.a } else { &mut pair.b };
+            values[3] = value;
+            assert_eq!(factors(&other).factors, Factors::F32, "{value:e}, A: {of_a}");
+        }
+    }
+    // It is s·B that must be one, not B: a third of an f16 is none.
+    let mut scaled = halves.clone();
+    let pair = scaled.pairs.get_mut(&(0, Target::Down)).unwrap();
+    pair.scale = 1.0 / 3.0;
+    assert_eq!(factors(&scaled).factors, Factors::F32);
+}
+
+#[test]
+fn every_half_below_64_is_kept_and_none_as_a_subnormal() {
+    let mut held = 0;
+    for bits in 0..=u16::MAX {
+        let value = half::f16::from_bits(bits).to_f32();
+        assert_eq!(Factors::F16.hold(value), value.abs() < 64.0, "{value:e}");
+        assert!(Factors::F32.hold(value));
+        if value.abs() < 64.0 {
+            let [word] = Factors::F16.encode(&[value, value])[..] else { panic!("one word") };
+            for half in [word as u16, (word >> 16) as u16] {
+                let kept = half::f16::from_bits(half);
+                assert!(kept.is_normal() || half << 1 == 0, "{value:e} as {half:x}");
+                assert_eq!(f64::from(kept.to_f32()), 1024.0 * f64::from(value));
+            }
+            held += 1;
+        }
+    }
+    assert_eq!(held, 2 * 0x5400);
+    assert_eq!(Factors::F16.encode(&[0.5, -2.0]), [0xe800_6000]);
 }

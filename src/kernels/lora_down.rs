@@ -19,8 +19,8 @@ pub struct Params {
 /// a \[rows\]\[cols\], x \[T\]\[cols\] → out \[T\]\[rows\]
 pub const BINDINGS: &[Binding] = &[read("a"), read("x"), write("out")];
 
-/// Rows of a workgroup of the serial variant, a thread each.
-pub const SERIAL_ROWS: u32 = 8;
+/// Rows of a workgroup of the serial variant, two to a thread.
+pub const SERIAL_ROWS: u32 = 16;
 /// Tokens of a workgroup of the serial variant.
 pub const SERIAL_TOKENS: u32 = 4;
 

@@ -40,6 +40,18 @@ pub fn adapter(config: &LlamaConfig, seed: u64, rank: impl Fn(u32, Target) -> u3
     Adapter { config, base_sha256: None, pairs }
 }
 
+/// The adapter with values that are f16, subnormal ones among them, as one from an F16 file has.
+pub fn halved(adapter: &Adapter) -> Adapter {
+    let mut halved = adapter.clone();
+    for pair in halved.pairs.values_mut() {
+        for values in [&mut pair.a, &mut pair.b] {
+            values.iter_mut().for_each(|value| *value = half::f16::from_f32(*value).to_f32());
+            values[1] = f32::exp2(-20.0);
+        }
+    }
+    halved
+}
+
 /// A rank for each matrix: odd ones, different ones in a fused matrix and from layer to layer.
 pub fn odd_ranks(layer: u32, target: Target) -> u32 {
     let by_target = match target {
