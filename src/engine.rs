@@ -53,8 +53,17 @@ impl Default for GenerateOptions {
 }
 
 impl GenerateOptions {
-    /// Takes over what `decoding` says.
-    pub fn decode_as(&mut self, decoding: Decoding) {
+    /// Decodes as the caller `asked`; what that leaves open, the model's manifest says.
+    pub fn decoded(mut self, manifest: Option<Decoding>, asked: Decoding) -> Self {
+        self.decode_as(manifest.unwrap_or_default());
+        self.decode_as(asked);
+        if asked.beams.is_none() && !self.sampling.is_greedy() {
+            self.beams = 1; // who samples has not asked for the manifest's beams
+        }
+        self
+    }
+
+    fn decode_as(&mut self, decoding: Decoding) {
         let Decoding { beams, length_penalty, no_repeat_ngram, max_new_tokens } = decoding;
         self.beams = beams.unwrap_or(self.beams);
         self.length_penalty = length_penalty.unwrap_or(self.length_penalty);

@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use memmap2::Mmap;
 
-pub use checkpoint::{load_checkpoint, open_checkpoint, read_peft};
+pub use checkpoint::{checkpoint_config, load_checkpoint, open_checkpoint, read_peft};
 
 use crate::config::LlamaConfig;
 use crate::cpu::{CpuExecutor, CpuStore};
@@ -148,6 +148,15 @@ impl ModelFiles {
         self.parts.iter().map(|part| (part.path.as_path(), part.map.len() as u64))
     }
 
+    /// The files' names and the files, opened to be read from their beginning.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn sources(&self) -> Result<(Vec<String>, Vec<File>)> {
+        let open = |path| File::open(path).map_err(|error| Error::io(path, &error));
+        self.files().map(|(path, _)| Ok((name_of(path), open(path)?))).collect()
+    }
+
     /// Bytes of all files together.
     pub fn total_bytes(&self) -> u64 {
         self.files().map(|(_, bytes)| bytes).sum()
@@ -207,7 +216,7 @@ impl ModelFiles {
         Tokenizer::from_spec(TokenizerSpec::from_header(&header)?)
     }
 
-    /// The prompt template: the manifest's, or else [`template_of`] the tokenizer.
+    /// The prompt template: the manifest's, or else [`Template::of`] the tokenizer.
     ///
     /// # Errors
     /// [`Error::BadManifest`].
@@ -215,7 +224,7 @@ impl ModelFiles {
         if let Some(manifest) = &self.manifest {
             return manifest.template();
         }
-        Ok(template_of(tokenizer))
+        Ok(Template::of(tokenizer))
     }
 
     /// The context to run with, in tokens: `asked`, or the manifest's, or [`DEFAULT_CONTEXT`], the
@@ -369,19 +378,6 @@ impl PartFile {
         // the one pass over them.
         let map = unsafe { Mmap::map(&file) }.map_err(io)?;
         Ok(PartFile { path: path.to_owned(), part, map })
-    }
-}
-
-/// The template whose marks are in the model's own chat template, or else Alpaca's, which any model can
-/// read.
-pub fn template_of(tokenizer: &Tokenizer) -> Template {
-    let chat = tokenizer.chat_template().unwrap_or_default();
-    if chat.contains("<|im_start|>") && tokenizer.control("<|im_start|>").is_some() {
-        Template::ChatMl
-    } else if chat.contains("[INST]") {
-        Template::Llama2
-    } else {
-        Template::Alpaca
     }
 }
 

@@ -45,6 +45,19 @@ impl Template {
         Self::ALL.into_iter().find(|template| template.name() == name)
     }
 
+    /// The template whose marks are in the model's own chat template, or else Alpaca's, which any model can
+    /// read.
+    pub fn of(tokenizer: &Tokenizer) -> Template {
+        let chat = tokenizer.chat_template().unwrap_or_default();
+        if chat.contains("<|im_start|>") && tokenizer.control("<|im_start|>").is_some() {
+            Self::ChatMl
+        } else if chat.contains("[INST]") {
+            Self::Llama2
+        } else {
+            Self::Alpaca
+        }
+    }
+
     /// The manifest's name for it.
     pub fn name(self) -> &'static str {
         match self {

@@ -352,7 +352,7 @@ impl Options {
             value: error.to_string(),
             expected: "an object of known options",
         })?;
-        let mut generate = GenerateOptions {
+        let generate = GenerateOptions {
             sampling: Sampling {
                 temperature: options.temperature,
                 top_k: options.top_k,
@@ -366,16 +366,13 @@ impl Options {
             ignore_eos: options.ignore_eos,
             ..GenerateOptions::default()
         };
-        generate.decode_as(decoding.unwrap_or_default());
-        generate.decode_as(Decoding {
+        let asked = Decoding {
             beams: options.beams,
             length_penalty: options.length_penalty,
             no_repeat_ngram: options.no_repeat_ngram,
             max_new_tokens: options.max_new_tokens,
-        });
-        if options.beams.is_none() && !generate.sampling.is_greedy() {
-            generate.beams = 1; // who samples has not asked for the manifest's beams
-        }
+        };
+        let generate = generate.decoded(decoding, asked);
         Ok((options, generate))
     }
 }

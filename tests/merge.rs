@@ -526,6 +526,14 @@ fn an_adapter_of_another_base_and_a_full_disk_are_refused() {
     }
 }
 
+/// The small checkpoint with a weight that is no number.
+fn poisoned() -> Source {
+    Source::changed(|archive| {
+        let tensor = archive.tensors.get_mut("model.norm.weight").unwrap();
+        tensor.data[..2].copy_from_slice(&f16::NAN.to_le_bytes());
+    })
+}
+
 /// A folder with the small checkpoint.
 fn folder(source: &Source) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
@@ -579,10 +587,7 @@ fn the_command_writes_a_model_with_its_provenance_or_nothing() {
     assert_eq!(header.get("general.file_type"), Some(&Value::U32(3)));
 
     // Weights that cannot be written: nothing is left, and what was there stays.
-    let poisoned = folder(&Source::changed(|archive| {
-        let tensor = archive.tensors.get_mut("model.norm.weight").unwrap();
-        tensor.data[..2].copy_from_slice(&f16::NAN.to_le_bytes());
-    }));
+    let poisoned = folder(&poisoned());
     let done = command(poisoned.path(), &out.path().join("m")).output().unwrap();
     assert!(!done.status.success());
     let error: serde_json::Value = serde_json::from_slice(&done.stdout).unwrap();
@@ -608,11 +613,7 @@ fn a_checkpoint_loads_as_its_conversion_does() {
     let refused = |source: &Source| {
         load_checkpoint(folder(source).path(), CpuStore::default()).err().unwrap().code()
     };
-    let poisoned = Source::changed(|archive| {
-        let tensor = archive.tensors.get_mut("model.norm.weight").unwrap();
-        tensor.data[..2].copy_from_slice(&f16::NAN.to_le_bytes());
-    });
-    assert_eq!(refused(&poisoned), "bad_weight");
+    assert_eq!(refused(&poisoned()), "bad_weight");
     let mut gone = Source::golden();
     gone.files.clear();
     assert_eq!(refused(&gone), "io");

@@ -17,7 +17,7 @@ use std::io::{Read, Seek, SeekFrom};
 use sha2::{Digest, Sha256};
 
 pub use base::Base;
-pub use hugging_face::{Checkpoint, shard_names};
+pub use hugging_face::{Checkpoint, parse_config, shard_names};
 pub use llama2c::llama2c;
 pub use merge::merge;
 pub use requantize::requantize;

@@ -39,13 +39,9 @@ impl Factors {
 
     /// Whether `value` comes back exactly.
     pub fn hold(self, value: f32) -> bool {
-        let kept = f16::from_f32(value * F16_SCALE);
-        match self {
-            Factors::F32 => true,
-            Factors::F16 => {
-                kept.to_f32() == value * F16_SCALE && (kept.is_normal() || value == 0.0)
-            }
-        }
+        let stored = value * F16_SCALE;
+        let half = f16::from_f32(stored);
+        self == Factors::F32 || half.to_f32() == stored && (half.is_normal() || value == 0.0)
     }
 
     /// The buffer of an even number of values.

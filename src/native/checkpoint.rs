@@ -9,7 +9,8 @@ use std::rc::Rc;
 use serde_json::Value;
 
 use super::{name_of, read};
-use crate::convert::{Base, Checkpoint, Options, merge, shard_names};
+use crate::config::LlamaConfig;
+use crate::convert::{Base, Checkpoint, Options, merge, parse_config, shard_names};
 use crate::error::{Error, Result};
 use crate::gguf::TensorType;
 use crate::model::loader::{Part, Store};
@@ -53,6 +54,14 @@ pub fn open_checkpoint(folder: &Path, name: &str) -> Result<Base<File>> {
         name,
     };
     Base::hugging_face(&checkpoint, files, &names)
+}
+
+/// The shape of the model in such a folder, without a look at its weights.
+///
+/// # Errors
+/// [`Error::Io`]; what is wrong with `config.json`.
+pub fn checkpoint_config(folder: &Path) -> Result<LlamaConfig> {
+    parse_config(&read(&folder.join("config.json"))?)
 }
 
 fn chat_template(jinja: Option<Vec<u8>>, config: Option<Vec<u8>>) -> Option<String> {

@@ -123,21 +123,6 @@ impl RunFolder {
         Ok(())
     }
 
-    /// Writes an adapter into `folder` within the run's.
-    ///
-    /// # Errors
-    /// As [`save_adapter`].
-    pub fn save_adapter(
-        &self,
-        folder: &str,
-        adapter: &Adapter,
-        element: Element,
-    ) -> Result<PathBuf> {
-        let folder = self.name(folder);
-        save_adapter(&folder, adapter, element)?;
-        Ok(folder)
-    }
-
     /// Draws the losses so far.
     ///
     /// # Errors

@@ -1,28 +1,21 @@
 // An adapter in the browser: the native program's ids, swapped and dropped without loading the model
 // again, by the page's call and by a manifest.
 import assert from 'node:assert/strict';
-import { execFileSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
 import { baseHash, makeAdapter } from './lib/adapters.js';
-import { PATIENCE_MS, load, open, visit } from './lib/browser.js';
+import { load, open, visit } from './lib/browser.js';
 import { baseModel, sha256 } from './lib/models.js';
-import { drivers, radllama, target, www } from './lib/paths.js';
+import { native } from './lib/native.js';
+import { target } from './lib/paths.js';
 import { test } from './lib/test.js';
 
 const PROMPT = 'The heart is normal in size. There is a small right pleural effusion.';
 const COUNT = 12;
 const options = { max_new_tokens: COUNT, ignore_eos: true };
 const { manifest } = baseModel();
-
-/** The native program's answer, on the driver that Chromium uses. */
-function native(...args) {
-  const env = { ...process.env, VK_ICD_FILENAMES: drivers.swiftshader };
-  const run = { env, encoding: 'utf8', timeout: PATIENCE_MS };
-  return JSON.parse(execFileSync(radllama, [...args, '--model', join(www, 'weights/base.json'), '--json'], run));
-}
 
 /** What the native program writes with an adapter. */
 function nativeIds(t, promptIds, { config, weights }) {
@@ -31,7 +24,7 @@ function nativeIds(t, promptIds, { config, weights }) {
   writeFileSync(join(dir, 'adapter_config.json'), config);
   writeFileSync(join(dir, 'adapter_model.safetensors'), weights);
   const ids = ['--prompt-ids', promptIds.join(','), '--max-new-tokens', String(COUNT), '--ignore-eos'];
-  return native('generate', ...ids, '--adapter', dir).ids;
+  return native('base.json', 'generate', ...ids, '--adapter', dir).ids;
 }
 
 /** Calls a method of the page's client; `{ result }` or `{ code }`. Buffers cross as base64. */
@@ -56,7 +49,7 @@ function call(page, method, ...args) {
 }
 
 test('an adapter gives the native ids, and comes and goes without the model being loaded again', async (t) => {
-  const { ids: promptIds } = native('tokenize', '--text', PROMPT);
+  const { ids: promptIds } = native('base.json', 'tokenize', '--text', PROMPT);
   const [one, other] = [makeAdapter(1), makeAdapter(2, { rank: 3 })];
   const { page, server } = await open(t);
   await visit(page, server, { model: 'none.json' });
@@ -99,7 +92,7 @@ test('an adapter gives the native ids, and comes and goes without the model bein
 });
 
 test('a manifest’s adapter is loaded, stored and checked with the model', async (t) => {
-  const { ids: promptIds } = native('tokenize', '--text', PROMPT);
+  const { ids: promptIds } = native('base.json', 'tokenize', '--text', PROMPT);
   const adapter = makeAdapter(3);
   const { page, server } = await open(t);
   const file = (path, bytes) => {

@@ -1,30 +1,16 @@
 // The browser writes what the native program writes.
 import assert from 'node:assert/strict';
-import { execFileSync } from 'node:child_process';
-import { join } from 'node:path';
 
-import { PATIENCE_MS, open, visit } from './lib/browser.js';
-import { drivers, radllama, www } from './lib/paths.js';
+import { open, visit } from './lib/browser.js';
+import { native } from './lib/native.js';
 import { test } from './lib/test.js';
 
 const PROMPT = 'The heart is normal in size. There is a small right pleural effusion.';
 const COUNT = 16;
 
-/** The native program's answer, on the driver that Chromium uses. */
-function native(...args) {
-  return nativeOf('base.json', ...args);
-}
-
-function nativeOf(manifest, ...args) {
-  const env = { ...process.env, VK_ICD_FILENAMES: drivers.swiftshader };
-  const model = join(www, 'weights', manifest);
-  const options = { env, encoding: 'utf8', timeout: PATIENCE_MS };
-  return JSON.parse(execFileSync(radllama, [...args, '--model', model, '--json'], options));
-}
-
 test('Chromium gives the same token ids as the native program', async (t) => {
-  const { ids: promptIds } = native('tokenize', '--text', PROMPT);
-  const expected = native('generate', '--prompt-ids', promptIds.join(','), '--max-new-tokens', String(COUNT));
+  const { ids: promptIds } = native('base.json', 'tokenize', '--text', PROMPT);
+  const expected = native('base.json', 'generate', '--prompt-ids', promptIds.join(','), '--max-new-tokens', String(COUNT));
   const { page, server } = await open(t);
   await visit(page, server, { model: 'none.json' });
   const result = await page.evaluate(
@@ -40,9 +26,9 @@ test('Chromium gives the same token ids as the native program', async (t) => {
 });
 
 test('Chromium finds the same beams as the native program', async (t) => {
-  const { ids: promptIds } = native('tokenize', '--text', PROMPT);
+  const { ids: promptIds } = native('base.json', 'tokenize', '--text', PROMPT);
   const args = ['--beams', '4', '--length-penalty', '0.6', '--n-best', '2', '--max-new-tokens', '8'];
-  const expected = native('generate', '--prompt-ids', promptIds.join(','), ...args);
+  const expected = native('base.json', 'generate', '--prompt-ids', promptIds.join(','), ...args);
   const { page, server } = await open(t);
   await visit(page, server, { model: 'none.json' });
   const result = await page.evaluate(
@@ -58,7 +44,7 @@ test('Chromium finds the same beams as the native program', async (t) => {
 });
 
 test('the default model, adapter and beams included, writes what it writes natively', async (t) => {
-  const expected = nativeOf('manifest.json', 'impression', '--findings', PROMPT);
+  const expected = native('manifest.json', 'impression', '--findings', PROMPT);
   const { page, server } = await open(t);
   await visit(page, server, { model: 'none.json' });
   const { info, result, drafts } = await page.evaluate(async (findings) => {

@@ -126,7 +126,7 @@ pub(crate) struct SamplingArgs {
 impl SamplingArgs {
     /// As the engine wants it; where the caller says nothing, as `decoding` does.
     pub(crate) fn options(&self, decoding: Option<Decoding>) -> GenerateOptions {
-        let mut options = GenerateOptions {
+        let options = GenerateOptions {
             sampling: Sampling {
                 temperature: self.temperature,
                 top_k: self.top_k,
@@ -138,17 +138,13 @@ impl SamplingArgs {
             n_best: self.n_best,
             ..GenerateOptions::default()
         };
-        options.decode_as(decoding.unwrap_or_default());
-        options.decode_as(Decoding {
+        let asked = Decoding {
             beams: self.beams,
             length_penalty: self.length_penalty,
             no_repeat_ngram: self.no_repeat_ngram,
             max_new_tokens: self.max_new_tokens,
-        });
-        if self.beams.is_none() && !options.sampling.is_greedy() {
-            options.beams = 1; // who samples has not asked for the manifest's beams
-        }
-        options
+        };
+        options.decoded(decoding, asked)
     }
 }
 
@@ -168,7 +164,8 @@ pub(crate) fn read_text(path: &Path) -> Result<String> {
     } else {
         std::fs::read(path).map(|read| bytes = read)
     };
-    read.map_err(|error| Error::io(path, &error))?;
+    let shown = if path == Path::new("-") { Path::new("stdin") } else { path };
+    read.map_err(|error| Error::io(shown, &error))?;
     String::from_utf8(bytes).map_err(|error| Error::BadText {
         what: format!("is not UTF-8 at byte {}", error.utf8_error().valid_up_to() + 1),
     })

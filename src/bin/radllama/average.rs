@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use radllama::Result;
 use radllama::lora::Adapter;
 use radllama::lora::peft::Element;
-use radllama::native::{ModelFiles, open_checkpoint, read_peft};
+use radllama::native::{ModelFiles, checkpoint_config, read_peft};
 use radllama::train::{average, save_adapter};
 use serde_json::json;
 
@@ -37,7 +37,7 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args, json: bool) -> Result<ExitCode> {
     let path = args.base.clone().map_or_else(default_model, Ok)?;
     let config = match path.is_dir() {
-        true => open_checkpoint(&path, "")?.config().clone(),
+        true => checkpoint_config(&path)?,
         false => ModelFiles::open(&path)?.config()?,
     };
     let usual = 1.0 / args.adapter.len() as f32;

@@ -121,16 +121,8 @@ type Open<'a> = dyn FnMut(&str) -> Result<BufWriter<File>> + 'a;
 
 fn from_gguf(input: &Path, options: &Options, open: &mut Open<'_>) -> Result<Report> {
     let model = ModelFiles::open(input)?;
-    let paths: Vec<&Path> = model.files().map(|(path, _)| path).collect();
-    let names: Vec<String> = paths
-        .iter()
-        .map(|path| path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned())
-        .collect();
+    let (names, mut files) = model.sources()?;
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
-    let mut files = paths
-        .iter()
-        .map(|path| File::open(path).map_err(|error| Error::io(path, &error)))
-        .collect::<Result<Vec<_>>>()?;
     requantize(&mut files, &names, options, &mut |name| open(name))
 }
 

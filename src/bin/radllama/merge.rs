@@ -120,14 +120,8 @@ fn open_base(path: &Path, name: &str) -> Result<(Base<File>, Option<Template>)> 
 
 fn open_gguf(path: &Path) -> Result<(Base<File>, Option<Template>)> {
     let model = ModelFiles::open(path)?;
-    let paths: Vec<&Path> = model.files().map(|(path, _)| path).collect();
-    let names: Vec<String> = paths
-        .iter()
-        .map(|path| path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned())
-        .collect();
+    let (names, files) = model.sources()?;
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
-    let open = |path: &&Path| File::open(path).map_err(|error| Error::io(path, &error));
-    let files = paths.iter().map(open).collect::<Result<_>>()?;
     let base = Base::gguf(files, &names)?;
     let Some(manifest) = &model.manifest else { return Ok((base, None)) };
     for (file, found) in manifest.files.iter().zip(base.hashes()) {

@@ -12,11 +12,12 @@ use radllama::digest::sha256;
 use radllama::lora::peft::{Element, base_sha256};
 use radllama::lora::{Adapter, LoraConfig, Target};
 use radllama::model::Weights;
-use radllama::native::{ModelFiles, load_checkpoint, read_peft, template_of};
+use radllama::native::{ModelFiles, load_checkpoint, read_peft};
 use radllama::prompt::Template;
 use radllama::tokenizer::Tokenizer;
 use radllama::train::{
     Base, Example, LogLine, Options, Precision, RunFolder, Schedule, Trainer, measured_flops,
+    save_adapter,
 };
 use radllama::{Error, Result};
 use serde_json::json;
@@ -223,7 +224,7 @@ fn open_base(path: &Path) -> Result<(Weights<CpuStore>, String, Template)> {
         let spinner = output::spinner("loading");
         let weights = load_checkpoint(path, CpuStore::default())?;
         spinner.finish_and_clear();
-        let template = template_of(&weights.tokenizer);
+        let template = Template::of(&weights.tokenizer);
         return Ok((weights, path.display().to_string(), template));
     }
     let files = ModelFiles::open(path)?;
@@ -290,7 +291,8 @@ pub(crate) fn run(args: &Args, json: bool) -> Result<ExitCode> {
     let mut adapter = best.map_or_else(|| trainer.adapter(), Ok)?;
     adapter.base_sha256 = base_hash;
     let element = if args.half { Element::F16 } else { Element::F32 };
-    let written = folder.save_adapter("adapter", &adapter, element)?;
+    let written = args.output.join("adapter");
+    save_adapter(&written, &adapter, element)?;
     folder.save_plot()?;
     let rate = tokens as f64 / seconds.max(1e-9);
     let floor = flops / (4.0 * parameters as f64);

@@ -18,6 +18,15 @@ use crate::config::LlamaConfig;
 use crate::error::{Error, Result};
 use crate::lora::Target;
 
+/// The model's shape from a checkpoint's `config.json`.
+///
+/// # Errors
+/// [`Error::UnsupportedArchitecture`] and [`Error::UnsupportedFeature`] for models that are no plain
+/// Llama; [`Error::BadCheckpoint`] for what is not understood.
+pub fn parse_config(json: &[u8]) -> Result<LlamaConfig> {
+    config::parse(json).map(|(config, _)| config)
+}
+
 /// The small files of a checkpoint.
 #[derive(Debug, Clone, Copy)]
 pub struct Checkpoint<'a> {

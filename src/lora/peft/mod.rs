@@ -17,6 +17,7 @@ use self::config::Settings;
 pub use self::tensors::Element;
 use super::{Adapter, LoraConfig, Pair, Target};
 use crate::config::LlamaConfig;
+use crate::digest::hex;
 use crate::error::{Error, Result};
 
 /// Key of the safetensors' metadata that holds [`base_sha256`].
@@ -28,7 +29,7 @@ const BASE_SHA256: &str = "radllama.base_sha256";
 pub fn base_sha256<S: AsRef<str>>(files: &[S]) -> String {
     let mut hasher = Sha256::new();
     files.iter().for_each(|digest| hasher.update(digest.as_ref().as_bytes()));
-    hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    hex(hasher.finalize())
 }
 
 fn bad(what: impl Into<String>) -> Error {
