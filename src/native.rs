@@ -127,6 +127,7 @@ impl ModelFiles {
                     name: file.path.clone(),
                     bytes: Some(file.bytes),
                     sha256: Some(file.sha256.clone()),
+                    hash: true,
                 };
                 PartFile::open(&folder.join(&file.path), part)
             })

@@ -13,17 +13,24 @@ use js_sys::{Function, Reflect};
 use serde::{Deserialize, Serialize};
 use wasm_bindgen::prelude::*;
 
+use crate::digest::sha256;
 use crate::engine::{self, GenerateOptions, Generation, Hypothesis, Progress, Timings, Watch};
 use crate::error::{Error, Result};
 use crate::gpu::{self, GpuExecutor, GpuStore, Kernels, Tier};
 use crate::kernels::Variant;
 use crate::lora::Adapter;
-use crate::manifest::{Decoding, Manifest};
+use crate::manifest::{Decoding, Manifest, ManifestAdapter, ManifestFile};
 use crate::model::loader::{Loader, Part};
 use crate::model::{self, Needs};
-use crate::prompt::PromptRequest;
+use crate::prompt::{PromptRequest, Template};
 use crate::quant::Format;
 use crate::sampler::Sampling;
+
+/// This release.
+#[wasm_bindgen]
+pub fn version() -> String {
+    env!("CARGO_PKG_VERSION").to_owned()
+}
 
 /// A result whose error is thrown.
 type Js<T> = std::result::Result<T, JsValue>;
@@ -141,10 +148,21 @@ pub struct ModelLoader {
     gpu: gpu::Gpu,
     kernels: Rc<RefCell<Option<Kernels>>>,
     loader: Loader<GpuStore>,
-    manifest: Manifest,
-    /// The two files of the manifest's adapter.
+    about: About,
+    /// The two files of an adapter.
     adapter: Option<(Vec<u8>, Vec<u8>)>,
+}
+
+/// What is known of a model besides its weights.
+struct About {
+    name: String,
+    notice: Option<String>,
+    licence: Option<String>,
+    /// Where nothing says, the vocabulary decides.
+    template: Option<Template>,
     context: Option<u32>,
+    decoding: Option<Decoding>,
+    adapter: Option<ManifestAdapter>,
 }
 
 /// Positions of the KV cache where neither caller nor manifest says.
@@ -158,23 +176,46 @@ impl ModelLoader {
     #[wasm_bindgen(constructor)]
     pub fn new(gpu: &Gpu, manifest_json: &str, context_tokens: Option<u32>) -> Js<ModelLoader> {
         let manifest = Manifest::parse(manifest_json.as_bytes()).map_err(thrown)?;
-        let parts = manifest
-            .files
-            .iter()
-            .map(|file| Part {
-                name: file.path.clone(),
-                bytes: Some(file.bytes),
-                sha256: Some(file.sha256.clone()),
-            })
-            .collect();
-        Ok(ModelLoader {
-            gpu: gpu.gpu.clone(),
-            kernels: gpu.kernels.clone(),
-            loader: Loader::new(GpuStore::new(&gpu.gpu), parts),
+        let part = |file: &ManifestFile| Part {
+            name: file.path.clone(),
+            bytes: Some(file.bytes),
+            sha256: Some(file.sha256.clone()),
+            hash: true,
+        };
+        let parts = manifest.files.iter().map(part).collect();
+        let about = About {
+            template: Some(manifest.template().map_err(thrown)?),
             context: context_tokens.or(manifest.context),
+            name: manifest.name,
+            notice: manifest.notice,
+            licence: Some(manifest.licence),
+            decoding: manifest.decoding,
+            adapter: manifest.adapter,
+        };
+        Ok(ModelLoader::of(gpu, parts, about))
+    }
+
+    /// For GGUF files that no manifest describes: one, or all parts of a split in order. `template`: the
+    /// name of a prompt template; without one the vocabulary's chat template decides.
+    #[wasm_bindgen(js_name = ofFiles)]
+    pub fn of_files(
+        gpu: &Gpu,
+        names: Vec<String>,
+        template: Option<String>,
+        context_tokens: Option<u32>,
+    ) -> Js<ModelLoader> {
+        let template = template.as_deref().map(str::parse).transpose().map_err(thrown)?;
+        let about = About {
+            name: names.first().cloned().unwrap_or_default(),
+            notice: None,
+            licence: None,
+            template,
+            context: context_tokens,
+            decoding: None,
             adapter: None,
-            manifest,
-        })
+        };
+        let part = |name| Part { name, hash: true, ..Part::default() };
+        Ok(ModelLoader::of(gpu, names.into_iter().map(part).collect(), about))
     }
 
     /// Takes the next bytes of a file.
@@ -185,12 +226,18 @@ impl ModelLoader {
     /// Takes the two files of the manifest's adapter, whole.
     #[wasm_bindgen(js_name = setAdapter)]
     pub fn set_adapter(&mut self, config: Vec<u8>, weights: Vec<u8>) -> Js<()> {
-        let expected = self.manifest.adapter.as_ref();
+        let expected = self.about.adapter.as_ref();
         let expected = expected.ok_or_else(|| thrown(Error::Internal("no adapter".into())))?;
         expected.config.check(&config).map_err(thrown)?;
         expected.weights.check(&weights).map_err(thrown)?;
         self.adapter = Some((config, weights));
         Ok(())
+    }
+
+    /// Leaves out the manifest's adapter: the caller asks for another, or for the base alone.
+    #[wasm_bindgen(js_name = withoutAdapter)]
+    pub fn without_adapter(&mut self) {
+        self.about.adapter = None;
     }
 
     /// Whether enough of a file has come to go on with others.
@@ -221,30 +268,39 @@ impl ModelLoader {
 }
 
 impl ModelLoader {
+    fn of(gpu: &Gpu, parts: Vec<Part>, about: About) -> ModelLoader {
+        ModelLoader {
+            gpu: gpu.gpu.clone(),
+            kernels: gpu.kernels.clone(),
+            loader: Loader::new(GpuStore::new(&gpu.gpu), parts),
+            adapter: None,
+            about,
+        }
+    }
+
     async fn finished(self) -> Result<Engine> {
-        let template = self.manifest.template()?;
+        let about = self.about;
         let mut weights = self.loader.finish()?;
+        let template = about.template.unwrap_or_else(|| Template::of(&weights.tokenizer));
         let config = weights.layout.config.clone();
         let trained = config.max_position_embeddings;
-        let context = self.context.unwrap_or(DEFAULT_CONTEXT.min(trained));
+        let context = about.context.unwrap_or(DEFAULT_CONTEXT.min(trained));
         let kernels = self.kernels.borrow().clone().ok_or_else(|| {
             Error::Internal("the device was not tested before the model was finished".into())
         })?;
         let executor = GpuExecutor::new(&mut weights, &kernels, context, CHUNK).await?;
-        let adapter = match (&self.manifest.adapter, &self.adapter) {
-            (Some(_), Some((settings, weights))) => {
-                Some(Adapter::from_peft(settings, weights, &config)?)
-            }
+        let adapter = match (&about.adapter, &self.adapter) {
+            (Some(_), Some((settings, weights))) => Some(read_adapter(settings, weights, &config)?),
             (None, _) => None,
             // The base alone would be another model than the manifest's.
             (Some(_), None) => return Err(Error::Internal("the adapter was not given".into())),
         };
         let info = ModelInfo {
-            decoding: self.manifest.decoding,
-            adapter: false,
-            name: self.manifest.name,
-            notice: self.manifest.notice,
-            licence: self.manifest.licence,
+            decoding: about.decoding,
+            adapter: None,
+            name: about.name,
+            notice: about.notice,
+            licence: about.licence,
             template: template.name(),
             context,
             gpu_bytes: executor.device_bytes(),
@@ -253,9 +309,24 @@ impl ModelLoader {
         };
         let engine = engine::Engine::new(executor, weights.tokenizer, template, now);
         let mut engine = Engine { engine, info };
-        engine.set(adapter.as_ref()).await?;
+        engine.set(adapter).await?;
         Ok(engine)
     }
+}
+
+/// An adapter, and what to say of it.
+fn read_adapter(
+    config: &[u8],
+    weights: &[u8],
+    model: &crate::LlamaConfig,
+) -> Result<(Adapter, AdapterInfo)> {
+    let adapter = Adapter::from_peft(config, weights, model)?;
+    let info = AdapterInfo {
+        sha256: sha256(weights),
+        rank: adapter.pairs.values().map(|pair| pair.rank).max().unwrap_or(0),
+        base_model: adapter.config.base_model.clone(),
+    };
+    Ok((adapter, info))
 }
 
 /// Stops a load or a generation.
@@ -288,16 +359,24 @@ pub struct Engine {
 struct ModelInfo {
     name: String,
     notice: Option<String>,
-    licence: String,
+    licence: Option<String>,
     template: &'static str,
     context: u32,
     gpu_bytes: u64,
-    /// Whether an adapter is loaded.
-    adapter: bool,
+    /// The adapter that is loaded.
+    adapter: Option<AdapterInfo>,
     /// How the manifest decodes.
     decoding: Option<Decoding>,
     sha256: Vec<String>,
     config: crate::LlamaConfig,
+}
+
+#[derive(Serialize)]
+struct AdapterInfo {
+    /// Of its weights' file.
+    sha256: String,
+    rank: u32,
+    base_model: String,
 }
 
 /// The options of a call, all with defaults.
@@ -454,9 +533,9 @@ impl Engine {
     /// of the one before. The base stays on the device.
     #[wasm_bindgen(js_name = setAdapter)]
     pub async fn set_adapter(&mut self, config: Vec<u8>, weights: Vec<u8>) -> Js<()> {
-        let adapter = Adapter::from_peft(&config, &weights, &self.info.config).map_err(thrown)?;
+        let adapter = read_adapter(&config, &weights, &self.info.config).map_err(thrown)?;
         drop(weights); // the factors are in `adapter` now
-        self.set(Some(&adapter)).await.map_err(thrown)
+        self.set(Some(adapter)).await.map_err(thrown)
     }
 
     /// Drops the adapter: the base alone from here on.
@@ -467,9 +546,10 @@ impl Engine {
 }
 
 impl Engine {
-    async fn set(&mut self, adapter: Option<&Adapter>) -> Result<()> {
-        self.engine.set_adapter(adapter).await?;
-        self.info.adapter = adapter.is_some();
+    async fn set(&mut self, adapter: Option<(Adapter, AdapterInfo)>) -> Result<()> {
+        let (adapter, info) = adapter.unzip();
+        self.engine.set_adapter(adapter.as_ref()).await?;
+        self.info.adapter = info;
         self.info.gpu_bytes = self.engine.executor().device_bytes();
         Ok(())
     }

@@ -32,6 +32,8 @@ pub struct Part {
     pub bytes: Option<u64>,
     /// Its SHA-256 in hex, where a manifest tells.
     pub sha256: Option<String>,
+    /// Whether it is hashed even where nothing tells what to expect: for the record.
+    pub hash: bool,
 }
 
 /// A complete, shape-checked and hash-checked set of weights in a [`Store`].
@@ -42,7 +44,7 @@ pub struct Weights<S> {
     pub store: S,
     /// The tokenizer that came with them.
     pub tokenizer: Tokenizer,
-    /// SHA-256 of each part that had one to be held against.
+    /// SHA-256 of each part that was hashed.
     pub sha256: Vec<String>,
 }
 
@@ -70,17 +72,17 @@ struct PartState {
 }
 
 impl PartState {
-    /// The hash of the bytes so far, if it is what was promised; nothing where nothing was.
+    /// The hash of the bytes so far, if it is what was promised; nothing where none was asked for.
     fn verified(&self) -> Result<Option<String>> {
-        let (Some(hash), Some(expected)) = (self.hash.clone(), &self.part.sha256) else {
-            return Ok(None);
-        };
+        let Some(hash) = self.hash.clone() else { return Ok(None) };
         let found = hex(hash.finalize());
-        if !found.eq_ignore_ascii_case(expected) {
-            let (name, expected) = (self.part.name.clone(), expected.clone());
-            return Err(Error::HashMismatch { name, expected, found });
+        match &self.part.sha256 {
+            Some(expected) if !found.eq_ignore_ascii_case(expected) => {
+                let (name, expected) = (self.part.name.clone(), expected.clone());
+                Err(Error::HashMismatch { name, expected, found })
+            }
+            _ => Ok(Some(found)),
         }
-        Ok(Some(found))
     }
 }
 
@@ -103,7 +105,7 @@ impl<S: Store> Loader<S> {
                 head: Reader::new(part.name.clone()),
                 body: Reader::new(part.name.clone()),
                 pending: Vec::new(),
-                hash: part.sha256.as_ref().map(|_| Sha256::new()),
+                hash: (part.hash || part.sha256.is_some()).then(Sha256::new),
                 bytes: 0,
                 part,
             })

@@ -53,7 +53,7 @@ test('the default model, adapter and beams included, writes what it writes nativ
     const result = await window.radllama.impression(findings, {}, { onDraft: (text) => drafts.push(text) });
     return { info, result, drafts };
   }, PROMPT);
-  assert.equal(info.model.adapter, true);
+  assert.ok(info.model.adapter);
   assert.equal(result.text, expected.text);
   assert.deepEqual(result.ids, expected.ids);
   assert.equal(result.stop, 'eos');

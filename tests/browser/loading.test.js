@@ -1,7 +1,7 @@
 // Download, cache, cancel and repair, against a server that misbehaves.
 import assert from 'node:assert/strict';
 
-import { changeWorker, load, open, picture, shown, visit, write } from './lib/browser.js';
+import { changeWorkers, load, open, picture, shown, visit, write } from './lib/browser.js';
 import { baseModel } from './lib/models.js';
 import { test } from './lib/test.js';
 
@@ -112,7 +112,7 @@ for (const [name, break_] of [
 ]) {
   test(`with ${name} the model streams past the cache`, async (t) => {
     const { page, server, context } = await open(t);
-    await changeWorker(context, break_);
+    await changeWorkers(context, break_);
     await visit(page, server, { model: 'none.json' });
     const { info, error } = await load(page);
     assert.equal(error, undefined);

@@ -1,7 +1,7 @@
 // The real page in a real browser: a newcomer's path through it.
 import assert from 'node:assert/strict';
 
-import { changeWorker, idle, load, open, picture, shown, visit, write } from './lib/browser.js';
+import { changeWorkers, idle, load, open, picture, shown, visit, write } from './lib/browser.js';
 import { test } from './lib/test.js';
 
 const SHORT = { max_new_tokens: 12 }; // enough to see it work; SwiftShader is slow
@@ -116,7 +116,7 @@ test('where WebGPU is missing the page says what to do', async (t) => {
 test('a variant that a device computes wrongly is noticed and passed over', async (t) => {
   const { page, server, context } = await open(t);
   // SwiftShader as a GPU whose subgroups are 8 wide. They are 4 wide, so sums over 8 go wrong.
-  await changeWorker(context, () => {
+  await changeWorkers(context, () => {
     const pretended = { isFallbackAdapter: false, subgroupMinSize: 8 };
     for (const [key, value] of Object.entries(pretended)) {
       Object.defineProperty(GPUAdapterInfo.prototype, key, { get: () => value });

@@ -7,12 +7,12 @@
  * anywhere continues where it stopped. That the content is right is not believed from here: the
  * engine hashes every byte it is handed, each time.
  */
-
-/** Bytes of a piece: the unit that is downloaded, journalled and handed to the engine. */
-export const PIECE_BYTES = 2 * 1024 * 1024;
+import { PIECE_BYTES } from './limits.js';
 
 // Another piece size would make old journals mean something else: it is part of the name.
 const DIRECTORY = 'radllama-models-2m';
+/** How the name of a note on a model ends. */
+const MODEL = '.model';
 
 /** One file's entry, held open with exclusive access. */
 class Entry {
@@ -138,6 +138,79 @@ export async function storedBytes(sha256, bytes) {
   } catch {
     return 0; // not there
   }
+}
+
+/**
+ * Remembers which files make up a model, for `storedModels`.
+ * @param {string} name
+ * @param {{ sha256: string, bytes: number }[]} files
+ */
+export async function rememberModel(name, files) {
+  const dir = await directory(false);
+  if (!dir) return;
+  let handle;
+  try {
+    const file = await dir.getFileHandle(`${files[0].sha256}.${hashCode(name)}${MODEL}`, { create: true });
+    handle = await file.createSyncAccessHandle();
+    const text = new TextEncoder().encode(JSON.stringify({ name, files }));
+    handle.truncate(text.length);
+    handle.write(text, { at: 0 });
+  } catch {
+    // Another tab is writing the same, or there is no room: only the list of models is the poorer.
+  } finally {
+    handle?.close();
+  }
+}
+
+/** A short name for a name. @param {string} text */
+function hashCode(text) {
+  let hash = 0;
+  for (const letter of text) hash = (hash * 31 + letter.codePointAt(0)) >>> 0;
+  return hash.toString(16);
+}
+
+/**
+ * The stored models, as `rememberModel` was told of them.
+ * @returns {Promise<{ entry: string, name: string, files: { sha256: string, bytes: number }[] }[]>}
+ */
+async function remembered() {
+  const dir = await directory(false);
+  const found = [];
+  if (!dir) return found;
+  for await (const [entry, handle] of dir.entries()) {
+    if (!entry.endsWith(MODEL)) continue;
+    try {
+      found.push({ entry, ...JSON.parse(await (await handle.getFile()).text()) });
+    } catch {
+      // Half-written by a tab that ended: the files are still found by their hashes.
+    }
+  }
+  return found;
+}
+
+const sum = (numbers) => numbers.reduce((a, b) => a + b, 0);
+
+/** The stored models with their sizes; those of which nothing is left are not among them. */
+export async function storedModels() {
+  const models = await Promise.all(
+    (await remembered()).map(async ({ name, files }) => ({
+      name,
+      totalBytes: sum(files.map(({ bytes }) => bytes)),
+      storedBytes: sum(await Promise.all(files.map(({ sha256, bytes }) => storedBytes(sha256, bytes)))),
+      sha256: files.map(({ sha256 }) => sha256),
+    })),
+  );
+  return models.filter((model) => model.storedBytes > 0).toSorted((a, b) => a.name.localeCompare(b.name));
+}
+
+/** Removes a model: what of its files no other stored model has. @param {string[]} sha256 */
+export async function deleteModel(sha256) {
+  const dir = await directory(false);
+  const models = await remembered();
+  const same = ({ files }) => files.map((file) => file.sha256).join() === sha256.join();
+  const kept = models.filter((model) => !same(model)).flatMap(({ files }) => files.map((file) => file.sha256));
+  for (const hash of sha256) if (!kept.includes(hash)) await deleteEntry(hash);
+  for (const { entry } of models.filter(same)) await dir?.removeEntry(entry).catch(() => {});
 }
 
 /** Removes every stored model. */

@@ -1,35 +1,67 @@
-import { RadllamaError, cancelled } from './errors.js';
+import { RadllamaError, cancelled, typed } from './errors.js';
+import { Link } from './link.js';
+import { sealedLink } from './seal.js';
 
 /**
- * The engine as the main thread sees it: everything happens in a worker, every call is a promise,
- * and every failure is a RadllamaError with a stable `code`.
- *
- *     const client = new RadllamaClient();
- *     await client.load('weights/manifest.json', { onProgress: (p) => … });
- *     const { text } = await client.impression(findings, {}, { onDelta: (text) => … });
+ * The engine as the main thread sees it: every call is a promise, and every failure a RadllamaError with
+ * a stable `code`. Two workers do the work: the fetcher, which is ended as soon as a model is loaded,
+ * and the sealed one, which reads reports. engine.js stands on this; options have the engine's own names.
  */
 export class RadllamaClient {
   /** Whether a model is loaded. */
   loaded = false;
+  /** `{ version, sealed }` of the sealed worker. */
+  about = null;
 
-  #worker = null;
-  #calls = new Map();
-  #lastId = 0;
+  #baseUrl;
+  #onLost;
+  #fetcher = null;
+  #sealed = null; // a promise of { link, remove }
+  #uses = 0;
+  #disposed = false;
 
   /**
-   * Downloads a model (or reads it from the browser's storage) and puts it on the GPU.
-   *
-   * `onProgress` gets `{ phase: 'start' | 'load' | 'prepare', totalBytes, loadedBytes, cachedBytes,
-   * networkBytes, pushedBytes, pipelines: { done, total } }`.
-   * @param {string | URL} manifestUrl
-   * @param {{ contextTokens?: number, cache?: boolean, signal?: AbortSignal,
-   *           onProgress?: (progress: object) => void }} [options]
+   * @param {{ baseUrl?: string | URL, onLost?: (error: RadllamaError) => void }} [options]
+   *   `onLost`: the model is gone and has to be loaded again
+   */
+  constructor({ baseUrl, onLost = () => {} } = {}) {
+    this.#baseUrl = baseUrl && new URL(baseUrl, document.baseURI);
+    this.#onLost = onLost;
+  }
+
+  /**
+   * Downloads a model (or reads it from the browser's storage or from files) and puts it on the GPU.
+   * @param {string | URL | { name: string, file: Blob }[]} model a manifest's address, or GGUF files
+   * @param {{ adapter?: boolean, contextTokens?: number, template?: string, cache?: boolean,
+   *           signal?: AbortSignal, onProgress?: (progress: object) => void }} [options]
    * @returns {Promise<{ gpu: object, model: object, load: object }>}
    */
-  async load(manifestUrl, { contextTokens, cache, signal, onProgress } = {}) {
+  async load(model, { adapter = true, contextTokens, template, cache = true, signal, onProgress } = {}) {
     this.loaded = false;
-    const args = { manifestUrl: absolute(manifestUrl), contextTokens, cache };
-    const result = await this.#call('load', args, signal, onProgress);
+    const result = await this.#fetching(async (fetcher) => {
+      // A cancel ends the load wherever it is; what fails first ends the other side too.
+      const control = new AbortController();
+      const stop = () => control.abort();
+      if (signal?.aborted) throw cancelled();
+      signal?.addEventListener('abort', stop);
+      try {
+        const sealed = await this.#startSealed(fetcher, control.signal);
+        const args = { adapter, contextTokens, template };
+        const options = { signal: control.signal, onEvent: onProgress };
+        if (Array.isArray(model)) return await sealed.call('load', { ...args, files: model }, options);
+        const { port1, port2 } = new MessageChannel();
+        const fetched = { manifestUrl: absolute(model), cache, port: port1 };
+        const bringing = fetcher.call('load', fetched, { signal: control.signal, transfer: [port1] });
+        bringing.catch(stop);
+        try {
+          return await sealed.call('load', { ...args, port: port2 }, { ...options, transfer: [port2] });
+        } finally {
+          await bringing.catch(() => {}); // the next load finds the storage closed
+        }
+      } finally {
+        signal?.removeEventListener('abort', stop);
+      }
+    });
     this.loaded = true;
     return result;
   }
@@ -38,13 +70,13 @@ export class RadllamaClient {
    * Writes the impression of findings. Cancelling through `signal` resolves with what was written
    * and `stop: 'cancelled'`.
    * @param {string} findings
-   * @param {object} [options] sampling options, see the engine's
+   * @param {object} [options] the engine's
    * @param {{ signal?: AbortSignal, onDelta?: (text: string) => void,
    *           onDraft?: (text: string) => void, // by beams: the whole text that leads so far
    *           onPrefill?: (done: number, total: number) => void }} [run]
    */
   impression(findings, options, run) {
-    return this.#call('impression', { findings, options }, run?.signal, events(run));
+    return this.#write('impression', { findings, options }, run);
   }
 
   /**
@@ -54,19 +86,23 @@ export class RadllamaClient {
    * @param {Parameters<RadllamaClient['impression']>[2]} [run]
    */
   generate(promptIds, options, run) {
-    const args = { promptIds: Array.from(promptIds), options };
-    return this.#call('generate', args, run?.signal, events(run));
+    return this.#write('generate', { promptIds: Array.from(promptIds), options }, run);
   }
 
   /**
    * Runs the loaded model with a PEFT adapter, in place of the one before. The model is not loaded
    * again; an adapter that does not fit it is refused and changes nothing.
-   * @param {{ config: BufferSource | Blob, weights: BufferSource | Blob }} files the contents of
-   *   adapter_config.json and adapter_model.safetensors
+   * @param {string | URL | { config: BufferSource | Blob, weights: BufferSource | Blob }} adapter a
+   *   folder's address, or the contents of adapter_config.json and adapter_model.safetensors
+   * @param {{ signal?: AbortSignal }} [options]
    */
-  async setAdapter({ config, weights }) {
-    const bytes = (source) => (source instanceof Blob ? source.arrayBuffer() : source);
-    return this.#call('setAdapter', { config: await bytes(config), weights: await bytes(weights) });
+  async setAdapter(adapter, { signal } = {}) {
+    const files =
+      typeof adapter === 'string' || adapter instanceof URL
+        ? await this.#fetching((fetcher) => fetcher.call('adapter', { url: absolute(adapter) }, { signal }))
+        : adapter;
+    const [config, weights] = await Promise.all([contents(files.config), contents(files.weights)]);
+    return this.#call('setAdapter', { config, weights }, { signal });
   }
 
   /** Drops the adapter: the base alone writes from here on. */
@@ -79,77 +115,108 @@ export class RadllamaClient {
     return this.#call('info');
   }
 
-  /**
-   * Name, notice, size and stored bytes of a model, without loading it.
-   * @param {string | URL} manifestUrl
-   */
-  probe(manifestUrl) {
-    return this.#call('probe', { manifestUrl: absolute(manifestUrl) });
+  /** Name, notice, size and stored bytes of a model, without loading it. */
+  probe(manifestUrl, { signal } = {}) {
+    return this.#fetching((fetcher) => fetcher.call('probe', { manifestUrl: absolute(manifestUrl) }, { signal }));
   }
 
-  /** Removes every model that is stored in this browser. */
-  deleteStored() {
-    return this.#call('deleteStored');
+  /** The models in this browser's storage. */
+  stored() {
+    return this.#fetching((fetcher) => fetcher.call('stored'));
   }
 
-  /** Ends the worker and everything it holds. Calls that are under way fail as cancelled. */
+  /** Removes stored models: the one with these files, or all. @param {readonly string[]} [sha256] */
+  deleteStored(sha256) {
+    return this.#fetching((fetcher) => fetcher.call('deleteStored', { sha256 }));
+  }
+
+  /** Ends the workers and all they hold. Calls that are under way fail as cancelled. */
   dispose() {
-    this.#end(cancelled());
+    this.#disposed = true;
+    this.#fetcher?.end();
+    this.#sealed?.then(({ link }) => link.end(), () => {});
   }
 
-  #call(method, args = {}, signal, onEvent) {
-    if (signal?.aborted) return Promise.reject(cancelled());
-    return new Promise((resolve, reject) => {
-      const id = ++this.#lastId;
-      const cancel = () => this.#worker?.postMessage({ id, cancel: true });
-      const done = () => {
-        this.#calls.delete(id);
-        signal?.removeEventListener('abort', cancel);
-      };
-      this.#calls.set(id, {
-        onEvent,
-        resolve: (value) => (done(), resolve(value)),
-        reject: (error) => (done(), reject(error)),
-      });
-      signal?.addEventListener('abort', cancel);
-      this.#start().postMessage({ id, method, args });
+  /** Does something with a fetcher at hand; nothing that can connect is left when all of it is done. */
+  async #fetching(work) {
+    if (this.#disposed) throw cancelled();
+    this.#fetcher ??= new Link(this.#fetcherWorker(), { onEnd: () => (this.#fetcher = null) });
+    this.#uses++;
+    try {
+      return await work(this.#fetcher);
+    } finally {
+      if (--this.#uses === 0) this.#fetcher?.end();
+    }
+  }
+
+  #fetcherWorker() {
+    // Bundlers know a worker by this very form.
+    if (!this.#baseUrl) return new Worker(new URL('./fetcher.js', import.meta.url), { type: 'module' });
+    return new Worker(new URL('engine/fetcher.js', this.#baseUrl), { type: 'module' });
+  }
+
+  #ordinaryWorker() {
+    if (!this.#baseUrl) return new Worker(new URL('./sealed.js', import.meta.url), { type: 'module' });
+    return new Worker(new URL('engine/sealed.js', this.#baseUrl), { type: 'module' });
+  }
+
+  async #startSealed(fetcher, signal) {
+    this.#sealed ??= this.#makeSealed(fetcher, signal);
+    try {
+      return (await this.#sealed).link;
+    } catch (error) {
+      this.#sealed = null;
+      throw error;
+    }
+  }
+
+  async #makeSealed(fetcher, signal) {
+    const { source, module } = await fetcher.call('parts', {}, { signal });
+    const made = await sealedLink(source, () => this.#ordinaryWorker(), {
+      onNews: ({ lost }) => lost !== undefined && this.#lose(new RadllamaError('device_lost', `the GPU was lost (${lost || 'no reason given'}); load the model again`)),
+      onEnd: (error) => {
+        made?.remove();
+        this.#sealed = null;
+        this.#lose(error);
+      },
     });
+    try {
+      this.about = await made.link.call('start', { module }, { signal });
+    } catch (error) {
+      made.link.end();
+      const blocked = typed(error).message.includes('unsafe-eval');
+      throw blocked ? new RadllamaError('wasm_refused', "the page's content security policy allows no WebAssembly: script-src must name 'wasm-unsafe-eval'") : error;
+    }
+    return made;
   }
 
-  #start() {
-    if (this.#worker) return this.#worker;
-    const worker = new Worker(new URL('./worker.js', import.meta.url), { type: 'module' });
-    worker.onmessage = ({ data: { id, event, result, error } }) => {
-      const call = this.#calls.get(id);
-      if (event) return call?.onEvent?.(event);
-      if (!error) return call?.resolve(result);
-      call?.reject(new RadllamaError(error.code, error.message));
-      if (!error.loaded) this.loaded = false;
-      if (error.fatal) this.#end(new RadllamaError('internal', 'the engine stopped; load the model again'));
-    };
-    worker.onerror = (event) => {
-      event.preventDefault();
-      const text = event.message || 'a part of the page could not be loaded';
-      this.#end(new RadllamaError('internal', `the engine's worker failed: ${text}`));
-    };
-    return (this.#worker = worker);
-  }
-
-  #end(error) {
-    this.#worker?.terminate();
-    this.#worker = null;
+  /** The model is gone. */
+  #lose(error) {
+    const had = this.loaded;
     this.loaded = false;
-    for (const call of [...this.#calls.values()]) call.reject(error);
+    if (had) this.#onLost(error);
+  }
+
+  async #call(method, args, options) {
+    if (!this.#sealed) throw new RadllamaError('internal', 'no model is loaded');
+    const { link } = await this.#sealed;
+    try {
+      return await link.call(method, args, options);
+    } catch (error) {
+      if (error.loaded === false) this.#lose(error);
+      throw error;
+    }
+  }
+
+  #write(method, args, run) {
+    const onEvent = (event) => {
+      if (event.type === 'delta') run?.onDelta?.(event.text);
+      if (event.type === 'draft') run?.onDraft?.(event.text);
+      if (event.type === 'prefill') run?.onPrefill?.(event.done, event.total);
+    };
+    return this.#call(method, args, { signal: run?.signal, onEvent });
   }
 }
 
 const absolute = (url) => new URL(url, document.baseURI).href;
-
-/** The engine's event stream as the callbacks that `run` names. */
-function events(run) {
-  return (event) => {
-    if (event.type === 'delta') run?.onDelta?.(event.text);
-    if (event.type === 'draft') run?.onDraft?.(event.text);
-    if (event.type === 'prefill') run?.onPrefill?.(event.done, event.total);
-  };
-}
+const contents = (source) => (source instanceof Blob ? source.arrayBuffer() : source);

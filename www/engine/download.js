@@ -1,5 +1,5 @@
-import { PIECE_BYTES } from './cache.js';
 import { RadllamaError, cancelled, typed } from './errors.js';
+import { PIECE_BYTES } from './limits.js';
 import { networkError } from './manifest.js';
 
 /** Requests at once: enough to fill a line, below a browser's six connections to a host. */

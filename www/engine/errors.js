@@ -1,7 +1,7 @@
 /**
  * An error with a stable, machine-readable code: the engine's own codes (see src/error.rs), which
- * survive the worker boundary, and the few that arise in JavaScript (`network`, `truncated`,
- * `cancelled`, `no_adapter`, `internal`).
+ * survive the worker boundary, and the few that arise in JavaScript (`network`, `truncated`, `io`,
+ * `cancelled`, `no_adapter`, `worker_refused`, `wasm_refused`, `internal`).
  */
 export class RadllamaError extends Error {
   /** @param {string} code @param {string} message */

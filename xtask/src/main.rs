@@ -2,6 +2,7 @@
 //! and running every test. `cargo xtask --help` lists them.
 #![allow(clippy::print_stdout, clippy::print_stderr)] // a command-line tool talks to its terminal
 
+mod bundle;
 mod checks;
 mod demo;
 mod page;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-use crate::shell;
+use crate::{bundle, shell};
 
 /// Where the page is assembled.
 pub(crate) fn root() -> PathBuf {
@@ -23,6 +23,7 @@ pub(crate) fn assemble() -> Result<PathBuf> {
     }
     place(&shell::root().join("www"), &page)?;
     place(&shell::root().join("weights"), &page.join("weights"))?;
+    bundle::seal(&page)?;
     Ok(page)
 }
 

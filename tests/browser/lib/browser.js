@@ -47,12 +47,12 @@ export async function open(t, { webgpu = true, server: settings, context: more }
 }
 
 /**
- * Runs a function in the engine's worker, before the worker's own script.
+ * Runs a function in the engine's two workers, before their own scripts.
  * @param {import('playwright-core').BrowserContext} context
  * @param {() => void} change it gets nothing from here: only its source is sent
  */
-export async function changeWorker(context, change) {
-  await context.route('**/engine/worker.js', async (route) => {
+export async function changeWorkers(context, change) {
+  await context.route(/engine\/(fetcher|sealed)\.js$/, async (route) => {
     const response = await route.fetch();
     await route.fulfill({ response, body: `(${change})();\n${await response.text()}` });
   });

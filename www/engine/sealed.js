@@ -1,19 +1,16 @@
 /**
- * The worker that owns the engine: the wasm module, the GPU device, the model and its cache.
- * client.js talks to it in messages:
+ * The worker that reads reports: the wasm module, the GPU device and the model. It runs under a content
+ * security policy that forbids every connection (seal.js), so it gets all it needs in messages: its module
+ * from the client, the model's bytes from the fetcher through a port or as the user's own files.
  *
- *   → { id, method, args }            ← { id, event }*  then  { id, result } or { id, error }
- *   → { id, cancel: true }
- *
- * An error crosses as `{ code, message, fatal, loaded }`: `fatal` means that this worker is of no more
- * use, `loaded` whether it still has a model.
+ * serve.js says how it is talked to. On a page its imports are laid together into one file (see
+ * `cargo xtask page`), because under that policy nothing can be imported.
  */
-import init, { CancelToken, Gpu, ModelLoader } from '../pkg/radllama.js';
-import { deleteAll, deleteEntry, evictOthers, openEntry, storedBytes } from './cache.js';
-import { PieceStream } from './download.js';
-import { RadllamaError, throwIfCancelled, typed } from './errors.js';
+import { CancelToken, Gpu, ModelLoader, initSync, version } from '../pkg/radllama.js';
+import { RadllamaError, cancelled, throwIfCancelled, typed } from './errors.js';
 import { requestSubgroups } from './gpu-features.js';
-import { fetchManifest, manifestFiles } from './manifest.js';
+import { FilePieces, RemotePieces } from './pieces.js';
+import { serve } from './serve.js';
 
 /** Bytes handed to the engine between two waits for the GPU queue. */
 const FLUSH_BYTES = 32 * 1024 * 1024;
@@ -25,7 +22,7 @@ const LOST = new Set(['device_lost', 'device_refused', 'out_of_memory']);
 // What a push may fail with that other bytes would not mend.
 const NOT_THE_BYTES = new Set([...LOST, 'internal', 'limit_too_small']);
 
-let wasm; // the promise of the module's exports, memory among them
+let memory; // the module's
 /**
  * The open device: `{ gpu, adapter, formats, tested, pipelines: { done, total }, onTested }`, where
  * `tested` is the promise of the last test, which was for models with weights in `formats`.
@@ -33,104 +30,97 @@ let wasm; // the promise of the module's exports, memory among them
 let device = null;
 let engine = null;
 
-const methods = { load, impression, generate, info, setAdapter, dropAdapter, probe, deleteStored };
-// One at a time: they share the engine.
-const queued = new Set(['load', 'impression', 'generate', 'info', 'setAdapter', 'dropAdapter']);
-let tail = Promise.resolve();
-const calls = new Map();
+/**
+ * Takes the compiled module, and tries its own seal.
+ * @param {{ module: WebAssembly.Module }} args
+ */
+async function start({ module }) {
+  ({ memory } = initSync({ module }));
+  return { version: version(), sealed: await isSealed() };
+}
 
-self.onmessage = async ({ data: { id, method, args, cancel } }) => {
-  if (cancel) return calls.get(id)?.abort();
-  const control = new AbortController();
-  calls.set(id, control);
-  const { signal } = control;
-  const report = (event) => self.postMessage({ id, event });
-  const start = () => (throwIfCancelled(signal), methods[method](args, { signal, report }));
-  try {
-    const running = queued.has(method) ? tail.then(start) : start();
-    if (queued.has(method)) tail = Promise.resolve(running).catch(() => {});
-    self.postMessage({ id, result: await running });
-  } catch (thrown) {
-    const { code, message } = typed(thrown);
-    if (LOST.has(code)) forgetDevice();
-    // After a trap the module's memory is in no known state.
-    const fatal = thrown instanceof WebAssembly.RuntimeError;
-    self.postMessage({ id, error: { code, message, fatal, loaded: engine !== null } });
-  } finally {
-    calls.delete(id);
-  }
-};
+/** Whether the policy forbids to fetch and to import. The addresses name no host: nothing is sent. */
+async function isSealed() {
+  const refused = (attempt) => attempt.then(() => false, () => true);
+  const tries = [fetch('data:,'), import('data:text/javascript,')];
+  return (await Promise.all(tries.map(refused))).every(Boolean);
+}
 
 /**
- * Loads a model: opens the GPU and brings the files from the cache or the network to it. As soon as
- * the files' heads tell which kernels the model needs, those are compiled and proved beside that.
- * @param {{ manifestUrl: string, contextTokens?: number, cache?: boolean }} args
+ * Loads a model: opens the GPU and brings the bytes to it. As soon as the files' heads tell which
+ * kernels the model needs, those are compiled and proved beside that.
+ * @param {{ port?: MessagePort, files?: { name: string, file: Blob }[], adapter: boolean,
+ *           contextTokens?: number, template?: string }} args
+ *   `adapter`: whether the one that the manifest names is wanted
  */
-async function load({ manifestUrl, contextTokens, cache = true }, { signal, report }) {
+async function load({ port, files, ...options }, { signal, report }) {
   engine?.free();
   engine = null;
   report({ type: 'progress', phase: 'start' });
-  const { memory } = await (wasm ??= init());
-  device ??= await openDevice();
-  throwIfCancelled(signal);
-  const manifest = await fetchManifest(manifestUrl, signal);
+  let tell = () => {};
+  const pieces = files ? new FilePieces(files) : new RemotePieces(port, signal, () => tell());
+  try {
+    device ??= await openDevice();
+    throwIfCancelled(signal);
+    const manifest = await pieces.manifest?.();
+    const started = performance.now();
+    const context = { ...options, pieces, manifest, files, signal, report, onTell: (now) => (tell = now) };
+    let loaded = await tryLoad(context);
+    // The cache held what it should not and has lost it now, so the file comes from the network. One
+    // such round a file at most: what is fetched and still wrong is an error.
+    while (loaded.spoiled) loaded = await tryLoad(context);
+    engine = loaded.engine;
+    const loadMs = performance.now() - started;
+    // wasm memory never shrinks: this is its peak
+    return { ...info(), load: { ...loaded.bytes, loadMs, wasmBytes: memory.buffer.byteLength } };
+  } finally {
+    pieces.close();
+  }
+}
 
-  const started = performance.now();
-  const attempt = () => tryLoad({ manifest, manifestUrl, contextTokens, cache }, { signal, report });
-  let loaded = await attempt();
-  // The cache held what it should not and has lost it now, so the file comes from the network. One
-  // such round a file at most: what is fetched and still wrong is an error.
-  while (loaded.spoiled) loaded = await attempt();
-  engine = loaded.engine;
-  return {
-    ...info(),
-    load: {
-      ...loaded.bytes,
-      loadMs: performance.now() - started,
-      wasmBytes: memory.buffer.byteLength, // wasm memory never shrinks: this is its peak
-    },
-  };
+function newLoader({ manifest, files, template, contextTokens, adapter }) {
+  if (files) return ModelLoader.ofFiles(device.gpu, files.map(({ name }) => name), template, contextTokens);
+  const loader = new ModelLoader(device.gpu, manifest.text, contextTokens);
+  if (!adapter) loader.withoutAdapter();
+  return loader;
 }
 
 /**
  * One try at a load. A file that the engine refuses loses its cache entry; `{ spoiled: true }` means
  * that one was there before, so that fetching the file anew may help.
  */
-async function tryLoad({ manifest, manifestUrl, contextTokens, cache }, { signal, report }) {
+async function tryLoad(context) {
+  const { pieces, signal, report, onTell } = context;
   const mine = device;
-  const loader = new ModelLoader(mine.gpu, manifest, contextTokens);
-  const files = manifestFiles(manifest, manifestUrl);
-  const entries = await openEntries(files, cache);
-  const stream = new PieceStream(files, entries, {
-    signal,
-    onProgress: () => progress.tell(),
-    headComplete: (file) => Boolean(files[file].adapter) || loader.headComplete(file),
-  });
-  const wasStored = entries.map((entry) => entry?.begun ?? false);
-  const totalBytes = files.reduce((sum, { bytes }) => sum + bytes, 0);
-  const transfer = () => ({
-    totalBytes,
-    cachedBytes: stream.cachedBytes,
-    networkBytes: stream.networkBytes,
-    loadedBytes: stream.cachedBytes + stream.networkBytes,
-  });
-  const adapter = { config: [], weights: [] }; // their pieces: small enough to wait for the whole
-  let pushedBytes = 0;
-  const progress = throttled(() => {
-    const phase = pushedBytes === totalBytes ? 'prepare' : 'load';
-    report({ type: 'progress', phase, ...transfer(), pushedBytes, pipelines: mine.pipelines });
-  });
-  mine.onTested = progress.tell;
-  let tested = null;
-  let selfTestFailure = null;
-
+  const loader = newLoader(context);
   let owned = true;
   let refused = null; // { spoiled: indices of the files that may be damaged, error }
+  let files = [];
   try {
+    files = await pieces.begin(context.adapter);
+    const { totalBytes } = pieces.transfer;
+    const transfer = () => {
+      const { cachedBytes, networkBytes, readBytes = cachedBytes + networkBytes } = pieces.transfer;
+      return { totalBytes, cachedBytes, networkBytes, loadedBytes: readBytes };
+    };
+    let pushedBytes = 0;
+    const progress = throttled(() => {
+      const phase = pushedBytes === totalBytes ? 'prepare' : 'load';
+      report({ type: 'progress', phase, ...transfer(), pushedBytes, pipelines: mine.pipelines });
+    });
+    onTell(progress.tell);
+    mine.onTested = progress.tell;
+    const adapter = { config: [], weights: [] }; // their pieces: small enough to wait for the whole
+    let tested = null;
+    let selfTestFailure = null;
+
     progress.now();
     let unflushed = 0;
-    for await (const { file, bytes } of stream) {
+    const heads = () => [...files.keys()].filter((file) => !files[file].adapter && loader.headComplete(file));
+    for (let piece; (piece = await pieces.next(heads())); ) {
+      throwIfCancelled(signal);
       if (selfTestFailure) throw selfTestFailure;
+      const { file, bytes } = piece;
       try {
         if (files[file].adapter) adapter[files[file].adapter].push(bytes);
         else loader.push(file, bytes);
@@ -162,8 +152,7 @@ async function tryLoad({ manifest, manifestUrl, contextTokens, cache }, { signal
     }
     await loader.flush();
     progress.now();
-    await tested;
-    throwIfCancelled(signal);
+    await unlessCancelled(tested, signal);
     owned = false; // from here the engine owns what the loader held
     return { engine: await loader.finish(), bytes: transfer() };
   } catch (error) {
@@ -171,11 +160,20 @@ async function tryLoad({ manifest, manifestUrl, contextTokens, cache }, { signal
     if (!refused) throw error;
   } finally {
     mine.onTested = () => {};
-    for (const entry of entries) entry?.close();
   }
-  for (const file of refused.spoiled) await deleteEntry(files[file].sha256);
-  if (refused.spoiled.some((file) => wasStored[file])) return { spoiled: true };
+  await pieces.spoiled(refused.spoiled);
+  if (refused.spoiled.some((file) => files[file].begun)) return { spoiled: true };
   throw refused.error;
+}
+
+/** Waits for a promise, but no longer than until a cancel. */
+function unlessCancelled(promise, signal) {
+  return new Promise((resolve, reject) => {
+    const cancel = () => reject(cancelled());
+    if (signal.aborted) cancel();
+    signal.addEventListener('abort', cancel);
+    Promise.resolve(promise).then(resolve, reject);
+  });
 }
 
 /** Pieces as one array. @param {Uint8Array[]} pieces */
@@ -187,17 +185,6 @@ function joined(pieces) {
     at += piece.length;
   }
   return all;
-}
-
-async function openEntries(files, cache) {
-  if (!cache) return files.map(() => null);
-  const open = () => Promise.all(files.map(({ sha256, bytes }) => openEntry(sha256, bytes)));
-  const entries = await open();
-  if (!entries.includes(null)) return entries;
-  // No room for all of it, perhaps because of models used before.
-  for (const entry of entries) entry?.close();
-  await evictOthers(files.map(({ sha256 }) => sha256));
-  return open();
 }
 
 async function openDevice() {
@@ -284,24 +271,6 @@ function info() {
   return { gpu: { ...device.adapter, ...device.gpu.info() }, model: loaded().info() };
 }
 
-/**
- * What the manifest says and how much of the model is stored, without loading anything.
- * @param {{ manifestUrl: string }} args
- */
-async function probe({ manifestUrl }, { signal }) {
-  const text = await fetchManifest(manifestUrl, signal);
-  const { name, notice } = JSON.parse(text);
-  const files = manifestFiles(text, manifestUrl);
-  const stored = await Promise.all(files.map(({ sha256, bytes }) => storedBytes(sha256, bytes)));
-  const sum = (numbers) => numbers.reduce((a, b) => a + b, 0);
-  return { name, notice, totalBytes: sum(files.map(({ bytes }) => bytes)), storedBytes: sum(stored) };
-}
-
-/** Removes all stored models. */
-async function deleteStored() {
-  await deleteAll();
-}
-
 function throttled(report) {
   let last = -Infinity;
   const now = () => ((last = performance.now()), report());
@@ -319,4 +288,15 @@ function macrotask() {
   });
 }
 
-requestSubgroups();
+// A device that goes away is told at once, not with the next report.
+requestSubgroups((message) => device && self.postMessage({ lost: message }));
+serve(
+  { start, load, impression, generate, info, setAdapter, dropAdapter },
+  {
+    queued: ['load', 'impression', 'generate', 'info', 'setAdapter', 'dropAdapter'],
+    onError(code) {
+      if (LOST.has(code)) forgetDevice();
+      return { loaded: engine !== null };
+    },
+  },
+);
