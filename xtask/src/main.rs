@@ -5,6 +5,8 @@
 mod bundle;
 mod checks;
 mod demo;
+mod dist;
+mod offline;
 mod page;
 mod serve;
 mod setup;
@@ -43,6 +45,8 @@ enum Task {
     Wasm,
     /// Assemble the static page in target/www from www/, weights/ and the package
     Page,
+    /// Make dist/ for a static host: hashed, compressed, within its budget (after `wasm`)
+    Dist,
     /// Serve target/www
     Serve {
         /// Port of the page
@@ -58,6 +62,7 @@ fn main() -> Result<()> {
         Task::Setup => setup::everything(),
         Task::Wasm => wasm::build(),
         Task::Page => page::assemble().map(drop),
+        Task::Dist => dist::build(),
         Task::Serve { port } => serve::serve(&page::root(), port),
     }
 }

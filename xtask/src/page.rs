@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-use crate::{bundle, shell};
+use crate::{bundle, offline, shell};
 
 /// Where the page is assembled.
 pub(crate) fn root() -> PathBuf {
@@ -24,6 +24,7 @@ pub(crate) fn assemble() -> Result<PathBuf> {
     place(&shell::root().join("www"), &page)?;
     place(&shell::root().join("weights"), &page.join("weights"))?;
     bundle::seal(&page)?;
+    offline::list_files(&page)?;
     Ok(page)
 }
 

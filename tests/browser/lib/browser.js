@@ -31,6 +31,7 @@ export async function open(t, { webgpu = true, server: settings, context: more }
     args: webgpu ? [...ARGS, WEBGPU] : ARGS,
     ignoreDefaultArgs: ['--disable-gpu'],
     viewport: { width: 1280, height: 860 },
+    serviceWorkers: 'block', // it would answer before a test's routes do; who tests it allows it
     ...more,
   });
   t.after(async () => {
