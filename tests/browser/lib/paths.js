@@ -12,6 +12,8 @@ export const screenshots = join(target, 'screenshots');
 export const radllama = process.env.RADLLAMA_BIN ?? join(target, 'debug/radllama');
 /** The browser. */
 export const chromium = process.env.RADLLAMA_CHROMIUM ?? '/usr/bin/chromium';
+/** The other browser. */
+export const firefox = process.env.RADLLAMA_FIREFOX ?? '/usr/bin/firefox-esr';
 /** The Vulkan drivers on the CPU, as ICD files. */
 export const drivers = {
   lavapipe: process.env.RADLLAMA_LAVAPIPE_ICD ?? join(target, 'tools/lavapipe/icd.json'),
