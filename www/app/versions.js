@@ -1,0 +1,61 @@
+/**
+ * @typedef {{ impression: string, recommendation: string }} Fields lines joined by line feeds
+ * @typedef {{ model: Fields, now: Fields, edited: Fields | null, instruction: string,
+ *             stop: string, result: object | null }} Version
+ *   `model`: what the model wrote; `now`: as it stands; `edited`: an edit that was taken back
+ */
+
+const same = (a, b) => a.impression === b.impression && a.recommendation === b.recommendation;
+
+/** The versions of an impression. None is ever overwritten: writing again adds one. Knows no page. */
+export class Versions {
+  /** @type {Version[]} */
+  all = [];
+  index = -1;
+
+  /** @returns {Version | null} the one that is shown */
+  get current() {
+    return this.all[this.index] ?? null;
+  }
+
+  /** @param {Omit<Version, 'now' | 'edited'>} version */
+  add(version) {
+    this.all.push({ ...version, now: { ...version.model }, edited: null });
+    this.index = this.all.length - 1;
+  }
+
+  /** Older (−1) or newer (+1). @param {number} by @returns {boolean} whether there is one */
+  step(by) {
+    if (!this.all[this.index + by]) return false;
+    this.index += by;
+    return true;
+  }
+
+  /** @param {Partial<Fields>} fields */
+  edit(fields) {
+    if (this.current) Object.assign(this.current.now, fields);
+  }
+
+  /** Whether the shown one differs from what the model wrote. */
+  get isEdited() {
+    return this.current !== null && !same(this.current.now, this.current.model);
+  }
+
+  /** Whether any version holds an edit. */
+  get anyEdited() {
+    return this.all.some(({ now, model, edited }) => !same(now, model) || edited !== null);
+  }
+
+  /** The model's text, or, where that already stands there, the edit that it took the place of. */
+  restore() {
+    const { current } = this;
+    if (!current) return;
+    if (this.isEdited) {
+      current.edited = { ...current.now };
+      current.now = { ...current.model };
+    } else if (current.edited) {
+      current.now = { ...current.edited };
+      current.edited = null;
+    }
+  }
+}
