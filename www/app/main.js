@@ -1,278 +1,299 @@
 /**
- * The page: it moves text between the form and the engine, and shows what the engine says. It checks
+ * The page: it moves text between the reader and the engine and shows what the engine says. It checks
  * nothing that the engine checks.
  *
- * Parameters of its address: `model` (address of a manifest), `context` and `max_new_tokens`.
+ * Parameters of its address: `model` (a manifest's address), `context`, `max_new_tokens`, `beams`, and
+ * `insert` (the origin of a window that opened this one and takes the impression by postMessage).
  */
-import { RadllamaClient } from '../engine/client.js';
-import { formatBytes, formatRate } from './format.js';
+import { ImpressionEngine } from '../radllama.js';
+import { registerOffline } from './offline.js';
+import { Details } from './details.js';
+import { ask, startDialogs } from './dialogs.js';
+import { $, el, say } from './dom.js';
+import { formatBytes } from './format.js';
+import { drawIcons } from './icons.js';
+import { Loading } from './loading.js';
+import { ModelPicker } from './models.js';
+import { Output } from './output.js';
+import { hideError, showError, showUnsupported } from './problems.js';
 import { samples } from './samples.js';
+import { Session, sameModel } from './session.js';
+import { startShortcuts } from './shortcuts.js';
+import { aboveImpression } from './text.js';
+import { startTheme } from './theme.js';
+import { Writing, showStats } from './writing.js';
 
-const $ = (id) => document.getElementById(id);
 const params = new URLSearchParams(location.search);
-const manifestUrl = params.get('model') ?? 'weights/manifest.json';
-const contextTokens = Number(params.get('context')) || undefined;
+const DEFAULT = { url: 'weights/manifest.json', label: 'Radiology model', about: 'Tuned on chest X-ray reports' };
+const BASE = { url: 'weights/base.json', label: 'Base model', about: 'Not tuned for radiology' };
+const asked = params.get('model');
+const offered = [DEFAULT, BASE];
+if (asked && !offered.some(({ url }) => url === asked)) offered.unshift({ url: asked, label: asked, about: 'From this page’s address' });
+const first = offered.find(({ url }) => url === (asked ?? DEFAULT.url));
+if (first !== offered[0]) offered.unshift(...offered.splice(offered.indexOf(first), 1));
+
 // What the address does not say the model's manifest does.
-const options = { max_new_tokens: Number(params.get('max_new_tokens')) || undefined };
+const number = (name) => Number(params.get(name)) || undefined;
+const limits = { maxNewTokens: number('max_new_tokens'), beams: number('beams') };
+const INSTRUCTION = 'Derive the impression from findings in the radiology report';
 
-const client = new RadllamaClient();
-window.radllama = client; // for the console and for tests
+const session = new Session({ model: first.url, label: first.label }, { contextTokens: number('context') });
+const writing = new Writing(showControls);
+const output = new Output(writing, params.get('insert'));
+const details = new Details(session);
+const loading = new Loading(session, details);
+const picker = new ModelPicker(offered, choose);
+let supported = true;
+let sample = '';
+/** What goes on once a lost model is back. */
+let resume = null;
 
-let running = null; // the AbortController of what runs now
+window.radllama = { ImpressionEngine, session }; // for the console and for tests
 
-for (const [index, { title }] of samples.entries()) $('sample').add(new Option(title, index));
-$('sample').onchange = ({ target }) => {
-  if (target.value !== '') $('findings').value = samples[target.value].findings;
-};
-$('findings').oninput = () => ($('sample').value = '');
-$('generate').onclick = write;
-$('stop').onclick = stop;
-$('copy').onclick = copy;
-$('forget').onclick = forget;
-document.addEventListener('keydown', (event) => {
-  if (event.key === 'Enter' && (event.ctrlKey || event.metaKey)) {
-    event.preventDefault();
-    write();
-  } else if (event.key === 'Escape') {
-    stop();
-  }
-});
-
+drawIcons();
+startTheme();
+startDialogs();
+fillSamples();
+connect();
+showControls();
 start();
 
 /** Says what there is before anything large is fetched; a model that is stored loads at once. */
 async function start() {
-  const reason = await missingWebGpu();
-  if (reason) return showUnsupported(reason);
-  // A manifest that is not there or not good is reported when the model is asked for.
-  const model = await client.probe(manifestUrl).catch(() => null);
-  if (!model || running || client.loaded) return;
-  showNotice(model.notice);
-  const stored = model.storedBytes === model.totalBytes;
-  setModelStatus('stored', `${model.name} · ${formatBytes(model.totalBytes)}${stored ? ', stored here' : ' download'}`);
-  $('forget').hidden = model.storedBytes === 0;
-  if (stored) run((signal) => load(signal));
+  offerUpdates();
+  const support = await ImpressionEngine.supported();
+  if (!support.supported) {
+    supported = false;
+    showControls();
+    return showUnsupported(support.reason);
+  }
+  const stored = await loading.showWelcome(support);
+  showControls();
+  if (stored && !session.busy && !session.engine) await load();
 }
 
-/** Why WebGPU cannot be used here, if so. */
-async function missingWebGpu() {
-  if (!window.isSecureContext) return 'WebGPU needs a secure page, and this one came over plain http.';
-  if (!navigator.gpu) return 'It has no WebGPU, the interface through which a page uses the graphics processor.';
-  const adapter = await navigator.gpu.requestAdapter().catch(() => null);
-  return adapter ? null : 'It has WebGPU, but offers no graphics adapter to this page.';
-}
-
-/** The main action: loads the model if need be, and writes the impression. */
-function write() {
-  if ($('generate').disabled) return;
-  run(async (signal) => {
-    showText('');
-    if (!client.loaded) await load(signal);
-    await generate(signal);
+function connect() {
+  session.addEventListener('state', showControls);
+  session.addEventListener('lost', ({ detail }) => lose(detail));
+  details.onForget = () => !session.engine && !session.busy && loading.showWelcome();
+  $('generate').onclick = () => write();
+  $('stop').onclick = () => session.stop();
+  $('load').onclick = () => load();
+  $('other-model').onclick = () => picker.openForDisk();
+  $('model-button').onclick = () => picker.open();
+  $('sealed').onclick = () => details.toggle(true);
+  $('older').onclick = () => step(-1);
+  $('newer').onclick = () => step(1);
+  $('restore').onclick = restore;
+  $('copy').onclick = () => output.copy();
+  $('insert').onclick = () => output.insert();
+  $('download').onclick = () => output.download();
+  $('again').onsubmit = (event) => {
+    event.preventDefault();
+    write($('instruction').value.trim());
+  };
+  for (const button of document.querySelectorAll('[data-instruction]')) {
+    button.onclick = () => {
+      $('instruction').value = button.dataset.instruction;
+      $('instruction').focus();
+    };
+  }
+  $('findings').addEventListener('input', () => {
+    $('sample').value = sample = '';
+    showControls();
+  });
+  $('prior').oninput = () => ($('prior-state').textContent = $('prior').value.trim() ? 'given' : 'optional');
+  addEventListener('beforeunload', (event) => {
+    if (hasText()) event.preventDefault();
+  });
+  startShortcuts([
+    { keys: ['Mod', 'Enter'], chord: 'Enter', text: 'Write the impression', run: () => write($('instruction') === document.activeElement ? $('instruction').value.trim() : '') },
+    { keys: ['Esc'], chord: 'Escape', text: 'Stop loading or writing', run: () => session.stop(), when: () => session.busy },
+    { keys: ['Alt', '1'], alt: 'Digit1', text: 'To the findings', run: () => $('findings').focus() },
+    { keys: ['Alt', '2'], alt: 'Digit2', text: 'To the sample reports', run: () => $('sample').focus() },
+    { keys: ['Alt', 'P'], alt: 'KeyP', text: 'To the prior report', run: openPrior },
+    { keys: ['Alt', 'E'], alt: 'KeyE', text: 'Edit the impression', run: () => focusShown($('edit')) },
+    { keys: ['Alt', 'R'], alt: 'KeyR', text: 'Write again, with an instruction', run: () => focusShown($('instruction')) },
+    { keys: ['Alt', '←', '→'], alt: 'ArrowLeft', text: 'Older and newer version', run: () => step(-1), when: () => writing.versions.all.length > 1 },
+    { keys: ['Alt', 'Z'], alt: 'KeyZ', text: 'The model’s text, and back', run: restore, when: () => !$('edited').hidden },
+    { keys: ['Alt', 'C'], alt: 'KeyC', text: 'Copy', run: () => output.copy(), when: hasOutput },
+    { keys: ['Alt', 'I'], alt: 'KeyI', text: 'Insert', run: () => output.insert(), when: hasOutput },
+    { keys: ['Alt', 'S'], alt: 'KeyS', text: 'Save as a file', run: () => output.download(), when: hasOutput },
+    { keys: ['Alt', 'M'], alt: 'KeyM', text: 'Model and adapter', run: () => picker.open() },
+    { keys: ['Alt', 'D'], alt: 'KeyD', text: 'Details, and what is stored', run: () => details.toggle() },
+    { keys: ['?'], single: '?', text: 'This sheet', run: () => $('help').showModal() },
+  ]);
+  addEventListener('keydown', (event) => {
+    if (event.altKey && !event.ctrlKey && event.code === 'ArrowRight' && writing.versions.all.length > 1) {
+      event.preventDefault();
+      step(1);
+    }
   });
 }
 
-async function load(signal) {
-  setModelStatus('busy', 'Loading the model');
-  const meter = speedMeter();
-  showProgress('Starting the GPU');
+/** Loads the chosen model. @returns {Promise<boolean>} whether it is there */
+async function load() {
+  if (session.busy) return false;
+  hideError();
+  showStats('');
   try {
-    const { gpu, model, load } = await client.load(manifestUrl, {
-      contextTokens,
-      signal,
-      onProgress: (progress) => showLoading(progress, meter),
+    await loading.run();
+    return true;
+  } catch (error) {
+    fail(error);
+    return false;
+  }
+}
+
+/** The main action: loads the model if need be, and writes. @param {string} [instruction] for this once */
+async function write(instruction = '') {
+  if (session.busy || !supported) return;
+  hideError();
+  const { findings } = aboveImpression($('findings').value);
+  if (findings.trim() === '') {
+    return fail({ code: 'empty_findings', message: 'there are no findings to write an impression of' });
+  }
+  resume = () => write(instruction);
+  if (!session.engine && !(await load())) return;
+  const options = { ...limits, onPrefill: (done, total) => loading.show('Reading the findings', `${done} of ${total} tokens`, done / total) };
+  if (instruction) options.instruction = `${INSTRUCTION}. ${instruction}`;
+  if ($('prior').value.trim()) options.prior = $('prior').value;
+  $('welcome').hidden = $('placeholder').hidden = true;
+  showStats('');
+  loading.show('Reading the findings');
+  say('Writing');
+  writing.begin();
+  let result = null;
+  try {
+    result = await session.write(findings, options, (text) => {
+      loading.hide();
+      writing.grow(text);
     });
-    setModelStatus('ready', `${model.name} · ready`);
-    showNotice(model.notice);
-    showDevice(gpu, model, load);
+    resume = null;
   } catch (error) {
-    setModelStatus(error.code === 'cancelled' ? 'none' : 'bad', 'No model loaded');
-    throw error;
+    fail(error);
   } finally {
-    $('progress').hidden = true;
+    loading.hide();
+    writing.end(result, instruction);
   }
+  if (!result) return;
+  details.showResult(result);
+  $('instruction').value = '';
+  if (result.text.trim() === '') showStats(result.stop === 'cancelled' ? 'Stopped.' : 'The model ended at once, without a word.');
+  say(`${result.stop === 'cancelled' ? 'Stopped' : 'Impression written'}, ${writing.lineCount} lines`);
 }
 
-async function generate(signal) {
-  let tokens = 0;
-  let firstAt = 0;
-  showProgress('Reading the findings');
-  $('output').ariaBusy = 'true';
-  const showRate = () => {
-    firstAt ||= performance.now();
-    $('progress').hidden = true;
-    tokens++;
-    const seconds = (performance.now() - firstAt) / 1000;
-    if (tokens > 1) showStats(`Writing at ${formatRate((tokens - 1) / seconds)}`);
-  };
-  const result = await client.impression($('findings').value, options, {
-    signal,
-    onPrefill: (done, total) => showProgress('Reading the findings', `${done} of ${total} tokens`, done / total),
-    onDelta: (text) => {
-      $('text').append(text);
-      showRate();
-    },
-    // Several texts grow side by side; the one that leads may change until the end.
-    onDraft: (text) => {
-      $('text').textContent = text;
-      $('text').classList.add('draft');
-      showRate();
-    },
-  });
-  showText(result.text); // the deltas, once more and whole
-  showResult(result);
+function fail(error) {
+  if (error.code === 'cancelled') {
+    showStats('Stopped.');
+    say('Stopped');
+    return;
+  }
+  if (error.code === 'no_adapter') supported = false;
+  showError(error, resume && { text: 'Load the model again and go on', run: () => (session.engine ? resume() : goOn()) });
+  showControls();
 }
 
-/** Runs one piece of work at a time, with Stop in reach and its failure on the page. */
-async function run(work) {
-  if (running) return;
-  running = new AbortController();
-  $('generate').disabled = $('forget').disabled = true;
-  $('stop').disabled = false;
-  $('alert').hidden = true;
-  $('stats').hidden = true;
+/** The GPU went away. What was being written fails by itself; this is for when nothing was. */
+function lose(error) {
+  if (session.state === 'writing') return;
+  resume = null;
+  showError(error, { text: 'Load the model again', run: goOn });
+}
+
+async function goOn() {
+  const next = resume;
+  if (next) return next();
+  if (await load()) $('findings').focus();
+}
+
+/** @param {import('./session.js').Choice} choice */
+async function choose(choice) {
+  if (session.busy) {
+    if (!(await ask({ title: 'Stop what is under way?', text: 'Another model can be loaded once it has ended.', yes: 'Stop it' }))) return;
+    session.stop();
+    while (session.busy) await new Promise((resolve) => session.addEventListener('state', resolve, { once: true }));
+  }
+  const before = session.choice;
+  resume = null;
+  hideError();
+  const swap = session.engine && sameModel(before, choice) && choice.adapter !== undefined;
+  session.choice = choice;
+  if (!swap) return void load();
   try {
-    await work(running.signal);
+    loading.show('Reading the adapter');
+    await session.swapAdapter(choice.adapter);
+    loading.showReady();
+    say('The adapter is in use');
   } catch (error) {
-    if (error.code === 'cancelled') showStats('Stopped.');
-    else showError(error);
+    session.choice = before;
+    fail(error);
   } finally {
-    running = null;
-    $('generate').disabled = !$('unsupported').hidden;
-    $('forget').disabled = false;
-    $('stop').disabled = true;
-    $('progress').hidden = true;
-    $('output').ariaBusy = 'false';
+    loading.hide();
   }
 }
 
-function stop() {
-  running?.abort();
+function step(by) {
+  writing.step(by);
+  say(`Version ${$('version-text').textContent}`);
 }
 
-async function copy() {
-  await navigator.clipboard.writeText($('text').textContent);
-  $('copy').textContent = 'Copied';
-  setTimeout(() => ($('copy').textContent = 'Copy'), 1500);
+function restore() {
+  writing.restore();
+  say(writing.versions.isEdited ? 'Your edit is back' : 'The model’s text is back');
 }
 
-async function forget() {
-  await client.deleteStored();
-  $('forget').hidden = true;
+function openPrior() {
+  $('prior-box').open = true;
+  $('prior').focus();
 }
 
-function showLoading({ phase, totalBytes, loadedBytes, networkBytes, pushedBytes, pipelines }, meter) {
-  if (phase === 'start') return;
-  if (phase === 'prepare') {
-    const { done, total } = pipelines;
-    return showProgress('Proving the GPU program', `${done} of ${total} kernels`, total ? done / total : undefined);
+const focusShown = (field) => field.checkVisibility() && field.focus();
+const hasOutput = () => !$('actions').hidden;
+const hasText = () => writing.unsaved || (sample === '' && $('findings').value.trim() !== '') || $('prior').value.trim() !== '';
+
+/** What can be pressed now. */
+function showControls() {
+  const { busy, state, engine } = session;
+  const left = loading?.leftBytes;
+  $('generate').disabled = busy || !supported;
+  $('load').disabled = $('regenerate').disabled = busy || !supported;
+  $('stop').disabled = !busy;
+  $('generate-text').textContent = engine || !left || state === 'loading' ? 'Write impression' : `Download ${formatBytes(left)} and write`;
+  $('reads-above').hidden = !aboveImpression($('findings').value).cut;
+  const shown = !$('output').hidden || !$('welcome').hidden || !$('unsupported').hidden || !$('alert').hidden || !$('progress').hidden;
+  $('placeholder').hidden = shown || !engine;
+}
+
+function fillSamples() {
+  for (const level of [...new Set(samples.map(({ level }) => level))]) {
+    const group = el('optgroup', { label: level });
+    for (const [index, { title, level: of }] of samples.entries()) if (of === level) group.append(new Option(title, index));
+    $('sample').append(group);
   }
-  const bytes = (some) => `${formatBytes(some)} of ${formatBytes(totalBytes)}`;
-  if (networkBytes > 0 && loadedBytes < totalBytes) {
-    showProgress('Downloading the model', `${bytes(loadedBytes)}${meter(networkBytes)}`, loadedBytes / totalBytes);
-  } else {
-    showProgress('Putting the model on the GPU', bytes(pushedBytes), pushedBytes / totalBytes);
-  }
-}
-
-/** A speed over the last seconds, as a suffix for a progress text. */
-function speedMeter() {
-  const seen = [];
-  return (bytes) => {
-    const now = performance.now();
-    seen.push({ now, bytes });
-    while (now - seen[0].now > 3000) seen.shift();
-    const seconds = (now - seen[0].now) / 1000;
-    return seconds < 0.5 ? '' : ` · ${formatBytes((bytes - seen[0].bytes) / seconds)}/s`;
+  $('sample').onchange = async ({ target }) => {
+    const chosen = target.value;
+    if (chosen === '') return;
+    if (sample === '' && $('findings').value.trim() !== '') {
+      const yes = await ask({ title: 'Replace the findings?', text: 'What you wrote on the left gives way to the sample.', yes: 'Replace' });
+      if (!yes) return void (target.value = '');
+    }
+    sample = chosen;
+    $('findings').value = samples[chosen].findings;
+    showControls();
   };
 }
 
-/** Without a fraction the bar shows only that something happens. */
-function showProgress(phase, amount = '', fraction) {
-  $('progress').hidden = false;
-  $('phase').textContent = phase;
-  $('amount').textContent = amount;
-  if (fraction === undefined) $('bar').removeAttribute('value');
-  else $('bar').value = fraction;
-}
-
-function showText(text) {
-  $('text').textContent = text;
-  $('text').classList.remove('draft');
-  $('placeholder').hidden = true;
-  $('copy').hidden = text === '';
-}
-
-function showResult({ text, stop, prompt_tokens, reused_tokens, ids, timings }) {
-  const how = { cancelled: 'Stopped. ', length: 'Stopped at the length limit. ' }[stop] ?? '';
-  const read = prompt_tokens - reused_tokens; // the rest was read for the impression before
-  const prefill = `${read} tokens read at ${formatRate(timings.prefill_tokens_per_s)}`;
-  const decode = `${ids.length} written at ${formatRate(timings.decode_tokens_per_s)}`;
-  showStats(how + (ids.length > 0 ? `${prefill} (prefill), ${decode} (decode)` : ''));
-  if (text === '' && stop === 'eos') showStats('The model ended at once, without a word.');
-}
-
-function showStats(text) {
-  $('stats').hidden = false;
-  $('stats').textContent = text;
-}
-
-function showError({ code = 'internal', message }) {
-  if (code === 'no_adapter') return showUnsupported(sentence(message));
-  $('alert').hidden = false;
-  $('alert-message').textContent = sentence(message);
-  $('alert-code').textContent = code;
-}
-
-/** An error message as a sentence; one that begins with a name, such as a file's, keeps it. */
-function sentence(text) {
-  const begun = text.replace(/^[a-z]+(?=[ ,]|$)/, (word) => word.charAt(0).toUpperCase() + word.slice(1));
-  return begun.replace(/\.?$/, '.');
-}
-
-function showUnsupported(reason) {
-  $('unsupported').hidden = false;
-  $('unsupported-reason').textContent = reason;
-  $('generate').disabled = true;
-  setModelStatus('bad', 'WebGPU is missing');
-}
-
-function showNotice(notice) {
-  $('notice').hidden = !notice;
-  $('notice').textContent = notice ?? '';
-}
-
-function setModelStatus(state, text) {
-  $('model-status').dataset.state = state;
-  $('model-status').textContent = text;
-}
-
-function showDevice(gpu, model, load) {
-  const variants = Object.entries(gpu.variants ?? {});
-  const source = load.networkBytes === 0 ? "from this browser's storage" : `${formatBytes(load.networkBytes)} downloaded`;
-  const rows = {
-    Adapter: [...new Set([gpu.name, gpu.vendor, gpu.architecture])].filter(Boolean).join(' · '),
-    'Kernel tier': gpu.tier,
-    Kernels: variants.map(([kernel, variant]) => `${kernel}: ${variant}`).join(', '),
-    'Passed over': Object.values(gpu.passed_over).join('; '),
-    Model: model.name,
-    Template: model.template,
-    Context: `${model.context} tokens`,
-    'GPU memory': model.gpu_bytes ? formatBytes(model.gpu_bytes) : '',
-    Loaded: `${source}, in ${(load.loadMs / 1000).toFixed(1)} s`,
-    'WebAssembly memory': formatBytes(load.wasmBytes),
-  };
-  $('device').replaceChildren(
-    ...Object.entries(rows)
-      .filter(([, value]) => value)
-      .flatMap(([term, value]) => {
-        const [dt, dd] = [document.createElement('dt'), document.createElement('dd')];
-        dt.textContent = term;
-        dd.textContent = value;
-        return [dt, dd];
-      }),
-  );
-  const what = gpu.tier === 'cpu' ? 'the processor, without a GPU' : [...new Set([gpu.name, gpu.vendor])].filter(Boolean).join(', ');
-  $('device-summary').textContent = `Runs on ${what}`;
-  $('forget').hidden = false;
+/** A new version waits until it is wanted; no code is swapped under what is being written. */
+async function offerUpdates() {
+  await registerOffline({
+    onUpdate: (apply) => {
+      $('update').hidden = false;
+      $('update-later').onclick = () => ($('update').hidden = true);
+      $('update-apply').onclick = async () => {
+        const text = session.busy ? 'An impression is being written. It would be lost.' : 'The text on this page is in memory only and would be lost. Copy or save it first.';
+        if (!(session.busy || hasText()) || (await ask({ title: 'Reload the page?', text, yes: 'Reload' }))) apply();
+      };
+    },
+  }).catch(() => null);
 }
