@@ -32,13 +32,13 @@ export class Loading {
     }
     const size = known ? formatBytes(this.leftBytes) : '';
     $('welcome').hidden = false;
-    const first = known?.storedBytes ? `${formatBytes(known.storedBytes)} are here already; ${size} are left to download.` : size && `${size} are downloaded once and kept in this browser.`;
+    const first = known?.storedBytes ? `${formatBytes(known.storedBytes)} is here already; ${size} is left to download.` : size && `${size} is downloaded once and kept in this browser.`;
     $('welcome-1').textContent = first || 'The model is downloaded once and kept in this browser.';
     $('load-text').textContent = size ? `${known.storedBytes ? 'Go on with' : 'Download'} ${size}` : 'Load the model';
     const kept = support.storage.available;
     $('welcome-note').hidden = kept;
     $('welcome-note').textContent = 'This browser keeps no files for this page, as in some private windows: it works, but the model is fetched again next time.';
-    if (!kept) $('welcome-1').textContent = `${size || 'The model'} ${size ? 'are' : 'is'} downloaded, for this visit only.`;
+    if (!kept) $('welcome-1').textContent = `${size || 'The model'} is downloaded, for this visit only.`;
     this.#setStatus('none', known?.name ?? label, size ? `${size} to download` : '');
     return false;
   }

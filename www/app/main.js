@@ -38,7 +38,7 @@ const limits = { maxNewTokens: number('max_new_tokens'), beams: number('beams') 
 const INSTRUCTION = 'Derive the impression from findings in the radiology report';
 
 const session = new Session({ model: first.url, label: first.label }, { contextTokens: number('context') });
-const writing = new Writing(showControls);
+const writing = new Writing(() => showControls());
 const output = new Output(writing, params.get('insert'));
 const details = new Details(session);
 const loading = new Loading(session, details);
@@ -248,14 +248,23 @@ function openPrior() {
   $('prior').focus();
 }
 
-const focusShown = (field) => field.checkVisibility() && field.focus();
-const hasOutput = () => !$('actions').hidden;
-const hasText = () => writing.unsaved || (sample === '' && $('findings').value.trim() !== '') || $('prior').value.trim() !== '';
+function focusShown(field) {
+  if (field.checkVisibility()) field.focus();
+}
+
+function hasOutput() {
+  return !$('actions').hidden;
+}
+
+/** Whether text would be lost with the page: an impression that went nowhere, findings or a prior report that were written here. */
+function hasText() {
+  return writing.unsaved || (sample === '' && $('findings').value.trim() !== '') || $('prior').value.trim() !== '';
+}
 
 /** What can be pressed now. */
 function showControls() {
   const { busy, state, engine } = session;
-  const left = loading?.leftBytes;
+  const left = loading.leftBytes;
   $('generate').disabled = busy || !supported;
   $('load').disabled = $('regenerate').disabled = busy || !supported;
   $('stop').disabled = !busy;
