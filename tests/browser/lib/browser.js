@@ -83,10 +83,13 @@ export function shown(page) {
       const element = document.getElementById(id);
       return element.closest('[hidden]') ? null : element.textContent;
     };
+    const lines = [...document.querySelectorAll('#output li')].map(({ textContent }) => textContent);
     return {
-      impression: text('text'),
+      /** Its lines, recommendations last. */
+      impression: lines.join('\n').trim(),
       error: text('alert-message'),
       code: text('alert-code'),
+      advice: text('alert-advice'),
       stats: text('stats'),
       status: text('model-status'),
       unsupported: text('unsupported-reason'),
