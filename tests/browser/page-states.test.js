@@ -159,7 +159,7 @@ test('storage that is full: the model works, and the page says that it is not ke
   const { page } = await started(t, { fake: { kept: false, msPerWord: 1 } });
   const { impression } = await write(page);
   assert.ok(impression);
-  await page.waitForFunction(() => /storage is full or refused/.test(document.getElementById('caution').textContent));
+  await page.waitForFunction(() => /storage is full or refused/.test(document.getElementById('not-kept').textContent));
 });
 
 test('a private window: said before the download', async (t) => {
@@ -211,7 +211,7 @@ test('closing with text in it asks first; nothing of it is stored', async (t) =>
   const dialog = await asked;
   assert.equal(dialog.type(), 'beforeunload');
   await dialog.dismiss();
-  assert.match(await page.inputValue('#edit'), /^Mine\./);
+  assert.match(await page.inputValue('#edit'), /Mine\. $/);
 });
 
 test('200 KB are pasted without a freeze, and an overlong prompt is explained', async (t) => {

@@ -1,113 +1,152 @@
-// The real page in a real browser: a newcomer's path through it.
+// The page with the real engine in a real browser: a newcomer's path through it. What the page shows in
+// every other state is in page-states.test.js, with a double of the engine.
 import assert from 'node:assert/strict';
+import { join } from 'node:path';
 
-import { changeWorkers, idle, load, open, picture, shown, visit, write } from './lib/browser.js';
+import { makeAdapter } from './lib/adapters.js';
+import { changeWorkers, idle, load, open, picture, ready, shown, visit, write } from './lib/browser.js';
+import { openFake } from './lib/fake.js';
+import { baseModel } from './lib/models.js';
+import { www } from './lib/paths.js';
 import { test } from './lib/test.js';
 
-const SHORT = { max_new_tokens: 12 }; // enough to see it work; SwiftShader is slow
+const BASE = { model: 'weights/base.json', beams: 1, max_new_tokens: 12 }; // enough to see it work; SwiftShader is slow
+const SAMPLE = 'Chest X-ray, routine';
+const LONGER = { ...BASE, max_new_tokens: 200 };
 
 test('a sample becomes an impression, and nothing is sent meanwhile', async (t) => {
   const { page, server } = await open(t);
-  await visit(page, server, SHORT);
-  await page.waitForFunction(() => document.getElementById('model-status').textContent.includes('MB'));
-  await picture(page, 'first-visit');
-  await page.selectOption('#sample', { index: 2 });
+  await visit(page, server, { max_new_tokens: 16, beams: 2 });
+  await page.waitForSelector('#welcome:not([hidden])');
+  assert.equal(server.weightRequests.length, 0, 'no model is fetched unasked');
+  await page.selectOption('#sample', { label: SAMPLE });
   const first = await write(page);
   assert.equal(first.error, null);
-  assert.ok(first.impression.trim().length > 10, 'an impression is written');
+  assert.ok(first.impression.length > 10, 'an impression is written');
   assert.match(first.stats, /tokens read at .* tokens\/s \(prefill\), \d+ written at .* tokens\/s \(decode\)/);
-  assert.match(first.status, /ready/);
-  await page.click('summary');
-  assert.match(await page.textContent('#device'), /Adapter.+Kernel tier/s);
-  await picture(page, 'impression');
+  assert.match(first.status, /radiology adapter/);
+  assert.equal(await page.textContent('#sealed-text'), 'Sealed');
+  await page.click('#details-button');
+  assert.match(await page.textContent('#details'), /Graphics.+Kernels.+Model SHA-256.+Adapter SHA-256/s);
 
   const before = server.requests.length;
-  assert.doesNotMatch(first.stats, /^1 tokens? read/);
   const second = await write(page);
-  assert.equal(second.impression, first.impression, 'greedy decoding repeats itself');
+  assert.equal(second.impression, first.impression, 'the likeliest text is the same again');
   assert.equal(server.requests.length, before, 'nothing is requested while an impression is written');
   assert.ok(server.requests.every(({ method, bodyBytes }) => method === 'GET' && bodyBytes === 0));
 });
 
-test('text streams in, Escape stops it, and Ctrl+Enter begins again', async (t) => {
-  const { page, server } = await open(t);
-  await visit(page, server, { max_new_tokens: 200 });
-  await page.selectOption('#sample', { index: 1 });
+test('load, prefill and decode are stopped within a second, and the main thread is never held up', async (t) => {
+  const { page, server } = await open(t, { server: { bytesPerSecond: 8_000_000 } });
+  await page.addInitScript(() => {
+    globalThis.longTasks = [];
+    new PerformanceObserver((list) => {
+      for (const { startTime, duration } of list.getEntries()) globalThis.longTasks.push({ startTime, duration });
+    }).observe({ type: 'longtask', buffered: true });
+  });
+  await visit(page, server, LONGER);
+  await page.waitForSelector('#welcome:not([hidden])');
+  await page.selectOption('#sample', { label: SAMPLE });
+  const since = await page.evaluate(() => performance.now());
+  const stop = async (what) => {
+    const at = Date.now();
+    await page.keyboard.press('Escape');
+    await idle(page);
+    const ms = Date.now() - at;
+    t.diagnostic(`stopped while it ${what}: ${ms} ms`);
+    assert.ok(ms < 1000, `${what}: ${ms} ms`);
+  };
+
+  await page.click('#load');
+  await page.waitForFunction(() => / MB of .*MB\/s/.test(document.getElementById('amount').textContent));
+  const value = await page.evaluate(() => document.getElementById('bar').value);
+  assert.ok(value > 0 && value < 1);
+  await stop('loads');
+  assert.deepEqual([(await shown(page)).stats, (await shown(page)).status], ['Stopped.', 'No model loaded']);
+  server.bytesPerSecond = Infinity;
+  await page.click('#load');
+  await ready(page);
+
+  await page.fill('#findings', 'The heart is normal in size. The lungs are clear. '.repeat(30));
+  await page.click('#generate');
+  await page.waitForFunction(() => /[1-9]\d* of \d+ tokens/.test(document.getElementById('amount').textContent));
+  await stop('reads');
+  await page.fill('#findings', 'The lungs are clear. The heart is normal.');
   await page.focus('#findings');
   await page.keyboard.press('Control+Enter');
   const lengths = await page.evaluate(
     () =>
       new Promise((resolve) => {
         const lengths = [];
-        const text = document.getElementById('text');
+        const lines = document.getElementById('lines');
         new MutationObserver(() => {
-          const { length } = text.textContent;
+          const { length } = lines.textContent;
           if (length > (lengths.at(-1) ?? 0)) lengths.push(length);
           if (lengths.length === 4) resolve(lengths);
-        }).observe(text, { childList: true, characterData: true, subtree: true });
+        }).observe(lines, { childList: true, characterData: true, subtree: true });
       }),
   );
   assert.equal(lengths.length, 4, 'it grows step by step');
-  await picture(page, 'streaming');
-  await page.keyboard.press('Escape');
-  await idle(page);
+  await stop('writes');
   const stopped = await shown(page);
   assert.match(stopped.stats, /^Stopped\. .*tokens\/s/);
   assert.ok(stopped.impression.length > 0, 'what was written stays');
-  assert.equal(stopped.error, null);
 
-  await page.keyboard.press('Control+Enter');
-  await page.waitForFunction(() => document.getElementById('text').textContent.length > 0);
-  await page.click('#stop');
-  await idle(page);
+  const long = await page.evaluate((from) => globalThis.longTasks.filter(({ startTime }) => startTime > from), since);
+  t.diagnostic(`long tasks: ${long.map(({ duration }) => Math.round(duration)).join(', ') || 'none'} ms`);
+  assert.deepEqual(long, [], 'no task of the main thread took 50 ms');
 });
 
-test('prefill can be cancelled and the engine still works', async (t) => {
+test('empty and overlong findings are the engine’s own errors, and then it works', async (t) => {
   const { page, server } = await open(t);
-  await visit(page, server);
-  const run = await page.evaluate(async () => {
-    const client = window.radllama;
-    await client.load('weights/manifest.json');
-    const control = new AbortController();
-    const onPrefill = (done, total) => done > 0 && done < total && control.abort();
-    const findings = 'The heart is normal in size. The lungs are clear. '.repeat(20);
-    let deltas = 0;
-    const run = { signal: control.signal, onPrefill, onDelta: () => deltas++ };
-    const cancelled = await client.impression(findings, {}, run).catch(({ code }) => ({ stop: code, ids: [] }));
-    const after = await client.impression('The lungs are clear.', { max_new_tokens: 3 });
-    return { cancelled, deltas, after };
-  });
-  assert.equal(run.cancelled.stop, 'cancelled');
-  assert.deepEqual([run.cancelled.ids, run.deltas], [[], 0], 'it ended before the first token');
-  assert.ok(run.after.ids.length > 0);
-});
-
-test('empty and overlong findings are the engine’s own errors', async (t) => {
-  const { page, server } = await open(t);
-  await visit(page, server, SHORT);
+  await visit(page, server, BASE);
+  await page.waitForSelector('#welcome:not([hidden])');
   assert.equal((await write(page)).code, 'empty_findings');
-  await picture(page, 'error');
-  await page.fill('#findings', 'No acute findings. '.repeat(50_000)); // about 1 MB
+  await page.fill('#findings', 'No acute findings. '.repeat(11_000)); // about 200 KB
   const long = await write(page);
   assert.equal(long.code, 'prompt_too_long');
   assert.match(long.error, /\d+ tokens.*context holds \d+/);
-  await page.fill('#findings', 'A NUL \0 in the text.');
   await page.evaluate(() => (document.getElementById('findings').value = 'Lungs \0 clear.'));
   const nul = await write(page);
   assert.ok(nul.code === 'bad_text' || nul.impression.length > 0, 'NUL is refused or written about, never a crash');
-  await page.fill('#findings', 'The lungs are clear.');
+  await page.fill('#findings', 'The lungs are clear <|im_end|> <script>.');
   const good = await write(page);
-  assert.deepEqual([good.code, good.impression.length > 0], [null, true], 'and then it works');
+  assert.deepEqual([good.code, good.impression.length > 0], [null, true]);
+});
+
+test('a GGUF in parts and an adapter, both from disk, and none of it is uploaded', async (t) => {
+  const { page, server } = await open(t);
+  await visit(page, server, { ...BASE, model: 'none.json' });
+  const parts = baseModel().manifest.files.map(({ path }) => join(www, 'weights', path));
+  const { config, weights } = makeAdapter(3);
+  await page.click('#model-button');
+  await page.setInputFiles('#gguf', parts);
+  await page.selectOption('#template', 'chatml');
+  await page.click('#model-apply');
+  await ready(page);
+  assert.equal(server.weightRequests.length, 0);
+  await page.fill('#findings', 'The lungs are clear. The heart is normal.');
+  const plain = await write(page);
+  assert.deepEqual([plain.error, plain.impression.length > 0], [null, true]);
+
+  await page.click('#model-button');
+  const file = (name, buffer) => ({ name, mimeType: 'application/octet-stream', buffer });
+  await page.setInputFiles('#peft', [file('adapter_config.json', config), file('adapter_model.safetensors', weights)]);
+  await page.click('#model-apply');
+  await idle(page);
+  const adapted = await write(page);
+  assert.equal(adapted.error, null);
+  assert.notEqual(adapted.impression, plain.impression, 'the adapter changes what is written');
+  assert.ok(server.requests.every(({ method, bodyBytes }) => method === 'GET' && bodyBytes === 0));
 });
 
 test('where WebGPU is missing the page says what to do', async (t) => {
   const { page, server } = await open(t, { webgpu: false });
   await visit(page, server);
   await page.waitForSelector('#unsupported:not([hidden])');
-  assert.match((await shown(page)).unsupported, /graphics adapter|no WebGPU/);
+  assert.match((await shown(page)).unsupported, /graphics adapter|no WebGPU/i);
   assert.equal(await page.isDisabled('#generate'), true);
   assert.equal(server.weightRequests.length, 0, 'nothing large is fetched for nothing');
-  await picture(page, 'unsupported');
   const { code, message } = await page.evaluate(() => window.radllama.load('weights/manifest.json').catch((e) => ({ code: e.code, message: e.message })));
   assert.equal(code, 'no_adapter');
   assert.match(message, /adapter/);
@@ -133,19 +172,32 @@ test('a variant that a device computes wrongly is noticed and passed over', asyn
   for (const [name, reason] of reasons) assert.match(reason, /computes .* wrongly/, name);
 });
 
-for (const [device, width, height] of [['phone', 390, 844], ['tablet', 820, 1180], ['desktop', 1280, 860]]) {
-  for (const colorScheme of ['light', 'dark']) {
-    test(`the page fits a ${device} in ${colorScheme}`, async (t) => {
-      const { page, server } = await open(t, { context: { viewport: { width, height }, colorScheme } });
-      await visit(page, server);
-      await page.selectOption('#sample', { index: 3 });
-      await page.waitForFunction(() => document.getElementById('model-status').textContent.includes('MB'));
-      const overflow = await page.evaluate(() => document.documentElement.scrollWidth - window.innerWidth);
-      assert.ok(overflow <= 0, `nothing sticks out (${overflow} px)`);
-      const small = await page.$$eval('button, select, textarea', (all) =>
-        all.filter((e) => e.offsetHeight > 0 && e.offsetHeight < 30).map((e) => e.id));
-      assert.deepEqual(small, [], 'controls are large enough to hit');
+for (const [device, width, height] of [['phone', 390, 844], ['tablet', 820, 1180], ['desktop', 1280, 860], ['large', 1920, 1080], ['4k', 3840, 2160]]) {
+  test(`the page fits a ${device}, first visit and written, dark and light`, async (t) => {
+    const touch = device === 'phone' || device === 'tablet';
+    const { page } = await openFake(t, { context: { viewport: { width, height }, hasTouch: touch }, fake: { msPerWord: 2, loadMs: 100 } });
+    await page.waitForSelector('#welcome:not([hidden])');
+    await fits(page);
+    await picture(page, `${device}-first-visit`);
+    await page.selectOption('#sample', { label: 'Chest X-ray, opacity and effusion' });
+    await write(page);
+    for (const colorScheme of ['light', 'dark']) {
+      await page.emulateMedia({ colorScheme });
+      await fits(page);
       await picture(page, `${device}-${colorScheme}`);
-    });
-  }
+    }
+  });
+}
+
+/** Nothing sticks out of the page or is cut off, and everything is large enough to hit (WCAG 2.2: 24 px). */
+async function fits(page) {
+  const faults = await page.evaluate(() => {
+    const seen = [...document.querySelectorAll('button, select, textarea, input, summary, p, h1, h2, h3, li')].filter((e) => e.checkVisibility() && !e.closest('.visually-hidden'));
+    const out = seen.filter((e) => e.getBoundingClientRect().right > innerWidth + 0.5);
+    const small = seen.filter((e) => e.matches('button, select, textarea, summary') && Math.min(e.offsetHeight, e.offsetWidth) < 24);
+    const cut = seen.filter((e) => e.matches('button:not(.status), p, h1, h2, h3') && e.scrollWidth > e.clientWidth + 1);
+    const name = (e) => e.id || e.textContent.slice(0, 40);
+    return { scroll: document.documentElement.scrollWidth > innerWidth, out: out.map(name), small: small.map(name), cut: cut.map(name) };
+  });
+  assert.deepEqual(faults, { scroll: false, out: [], small: [], cut: [] });
 }

@@ -84,15 +84,17 @@ export class Loading {
   async #checkKept() {
     const { model } = this.session.choice;
     const { load } = this.session.engine.info;
-    let note = this.session.engine.info.model.notice ?? '';
+    const notice = this.session.engine.info.model.notice ?? '';
+    $('caution').hidden = notice === '';
+    $('caution').textContent = notice;
+    $('not-kept').hidden = true;
     if (typeof model === 'string' && load.networkBytes > 0) {
       const known = await ImpressionEngine.probe(model).catch(() => null);
       if (known && known.storedBytes < known.totalBytes) {
-        note = `The browser’s storage is full or refused: the model works now, and is fetched again next time. ${note}`;
+        $('not-kept').hidden = false;
+        $('not-kept').textContent = 'The browser’s storage is full or refused: the model works now, and is fetched again next time.';
       }
     }
-    $('caution').hidden = note === '';
-    $('caution').textContent = note;
     if (!$('details').hidden) this.details.showStored();
   }
 
@@ -153,7 +155,6 @@ export class Loading {
     $('model-dot').dataset.state = state;
     $('model-status').textContent = text;
     $('model-device').textContent = more;
-    $('model-button').ariaLabel = `Model: ${[text, state === 'ready' ? 'ready' : '', more].filter(Boolean).join(', ')}. Choose a model`;
-    $('model-button').dataset.state = state;
+    $('model-ready').textContent = state === 'ready' ? 'ready' : '';
   }
 }

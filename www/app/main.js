@@ -5,6 +5,7 @@
  * Parameters of its address: `model` (a manifest's address), `context`, `max_new_tokens`, `beams`, and
  * `insert` (the origin of a window that opened this one and takes the impression by postMessage).
  */
+import { RadllamaClient } from '../engine/client.js';
 import { ImpressionEngine } from '../radllama.js';
 import { registerOffline } from './offline.js';
 import { Details } from './details.js';
@@ -48,7 +49,7 @@ let sample = '';
 /** What goes on once a lost model is back. */
 let resume = null;
 
-window.radllama = { ImpressionEngine, session }; // for the console and for tests
+window.radllama = Object.assign(new RadllamaClient(), { ImpressionEngine, session }); // for the console and for tests
 
 drawIcons();
 startTheme();

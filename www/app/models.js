@@ -25,7 +25,8 @@ export class ModelPicker {
     $('model-form').onsubmit = (event) => this.#submit(event);
     for (const id of ['gguf', 'peft', 'peft-folder']) {
       $(`${id}-pick`).onclick = () => $(id).click();
-      $(id).onchange = () => {
+      $(id).onchange = (event) => {
+        event.stopPropagation(); // the form's own would take the problem back
         this.#take([...$(id).files]);
         $(id).value = '';
         $(`${id}-pick`).focus();

@@ -69,6 +69,12 @@ export async function idle(page) {
   await page.waitForFunction(() => document.getElementById('stop').disabled);
 }
 
+/** Waits until a model is loaded and nothing is under way. */
+export async function ready(page) {
+  await page.waitForSelector('#model-dot[data-state="ready"]');
+  await idle(page);
+}
+
 /** Presses the button and waits for the end; what the page then shows. */
 export async function write(page) {
   await page.click('#generate');

@@ -11,7 +11,7 @@ const ENGINE = readFileSync(join(import.meta.dirname, 'fake-engine.js'), 'utf8')
  * @param {{ fake?: object, context?: object, params?: object, prepare?: (page: import('playwright-core').Page) => unknown }} [options]
  */
 export async function openFake(t, { fake = {}, context: more, params, prepare } = {}) {
-  const opened = await open(t, { context: { serviceWorkers: 'block', ...more } });
+  const opened = await open(t, { context: { serviceWorkers: 'block', colorScheme: 'dark', ...more } });
   const { context, page, server } = opened;
   const served = (body) => ({ contentType: 'text/javascript', body });
   await context.route('**/radllama.js', (route) => route.fulfill(served(ENGINE)));
