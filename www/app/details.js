@@ -9,6 +9,8 @@ const KEY = 'radllama-details';
 
 /** The details beside the work: what was sent, how fast, on which device, what is stored. */
 export class Details {
+  #listed = false;
+
   /** @param {import('./session.js').Session} session */
   constructor(session) {
     this.session = session;
@@ -42,7 +44,8 @@ export class Details {
   #open(open) {
     $('details').hidden = !open;
     $('details-button').ariaExpanded = String(open);
-    if (open) this.showStored();
+    // Listed once, and again after a load or a deletion: looking at the list asks nobody anything.
+    if (open && !this.#listed) this.showStored();
   }
 
   #showSent() {
@@ -100,6 +103,7 @@ export class Details {
 
   /** The models in the browser's storage, each with its way out. */
   async showStored() {
+    this.#listed = true;
     const [models, { storage }] = await Promise.all([
       ImpressionEngine.stored().catch(() => []),
       ImpressionEngine.supported().catch(() => ({ storage: { available: false } })),

@@ -53,11 +53,12 @@ export class Loading {
     say('Loading the model');
     try {
       await session.load((progress) => this.#showProgress(progress, speed));
-      this.details.sent.reset();
       this.leftBytes = 0;
       this.showReady();
       say('The model is ready');
       await this.#checkKept();
+      await this.details.showStored();
+      this.details.sent.reset(); // from here on nothing is asked of any server
     } catch (error) {
       this.hide();
       $('model-dot').dataset.state = error.code === 'cancelled' ? 'none' : 'bad';
@@ -95,7 +96,6 @@ export class Loading {
         $('not-kept').textContent = 'The browser’s storage is full or refused: the model works now, and is fetched again next time.';
       }
     }
-    if (!$('details').hidden) this.details.showStored();
   }
 
   #showProgress({ phase, totalBytes, loadedBytes, cachedBytes, networkBytes, pushedBytes, pipelines }, speed) {

@@ -48,6 +48,8 @@ let supported = true;
 let sample = '';
 /** What goes on once a lost model is back. */
 let resume = null;
+/** What is under way, from the press to the last word: a load and the writing after it are one. @type {AbortController | null} */
+let job = null;
 
 window.radllama = Object.assign(new RadllamaClient(), { ImpressionEngine, session }); // for the console and for tests
 
@@ -70,15 +72,15 @@ async function start() {
   }
   const stored = await loading.showWelcome(support);
   showControls();
-  if (stored && !session.busy && !session.engine) await load();
+  if (stored && !session.engine) await load();
 }
 
 function connect() {
   session.addEventListener('state', showControls);
   session.addEventListener('lost', ({ detail }) => lose(detail));
-  details.onForget = () => !session.engine && !session.busy && loading.showWelcome();
+  details.onForget = () => !session.engine && !job && loading.showWelcome();
   $('generate').onclick = () => write();
-  $('stop').onclick = () => session.stop();
+  $('stop').onclick = stop;
   $('load').onclick = () => load();
   $('other-model').onclick = () => picker.openForDisk();
   $('model-button').onclick = () => picker.open();
@@ -109,7 +111,7 @@ function connect() {
   });
   startShortcuts([
     { keys: ['Mod', 'Enter'], chord: 'Enter', text: 'Write the impression', run: () => write($('instruction') === document.activeElement ? $('instruction').value.trim() : '') },
-    { keys: ['Esc'], chord: 'Escape', text: 'Stop loading or writing', run: () => session.stop(), when: () => session.busy },
+    { keys: ['Esc'], chord: 'Escape', text: 'Stop loading or writing', run: stop, when: () => job !== null },
     { keys: ['Alt', '1'], alt: 'Digit1', text: 'To the findings', run: () => $('findings').focus() },
     { keys: ['Alt', '2'], alt: 'Digit2', text: 'To the sample reports', run: () => $('sample').focus() },
     { keys: ['Alt', 'P'], alt: 'KeyP', text: 'To the prior report', run: openPrior },
@@ -132,9 +134,31 @@ function connect() {
   });
 }
 
-/** Loads the chosen model. @returns {Promise<boolean>} whether it is there */
-async function load() {
-  if (session.busy) return false;
+/** One piece of work at a time, with Stop in reach. @template T @param {(signal: AbortSignal) => Promise<T>} work @returns {Promise<T | undefined>} */
+async function run(work) {
+  if (job || !supported) return undefined;
+  job = new AbortController();
+  showControls();
+  try {
+    return await work(job.signal);
+  } finally {
+    job = null;
+    showControls();
+  }
+}
+
+function stop() {
+  job?.abort();
+  session.stop();
+}
+
+/** Loads the chosen model. @returns {Promise<boolean | undefined>} whether it is there */
+const load = () => run(loadNow);
+
+/** The main action: loads the model if need be, and writes. @param {string} [instruction] for this once */
+const write = (instruction = '') => run((signal) => writeNow(instruction, signal));
+
+async function loadNow() {
   hideError();
   showStats('');
   try {
@@ -146,16 +170,16 @@ async function load() {
   }
 }
 
-/** The main action: loads the model if need be, and writes. @param {string} [instruction] for this once */
-async function write(instruction = '') {
-  if (session.busy || !supported) return;
+/** @param {string} instruction @param {AbortSignal} signal */
+async function writeNow(instruction, signal) {
   hideError();
   const { findings } = aboveImpression($('findings').value);
   if (findings.trim() === '') {
     return fail({ code: 'empty_findings', message: 'there are no findings to write an impression of' });
   }
   resume = () => write(instruction);
-  if (!session.engine && !(await load())) return;
+  if (!session.engine && !(await loadNow())) return;
+  if (signal.aborted) return fail({ code: 'cancelled' });
   const options = { ...limits, onPrefill: (done, total) => loading.show('Reading the findings', `${done} of ${total} tokens`, done / total) };
   if (instruction) options.instruction = `${INSTRUCTION}. ${instruction}`;
   if ($('prior').value.trim()) options.prior = $('prior').value;
@@ -210,10 +234,10 @@ async function goOn() {
 
 /** @param {import('./session.js').Choice} choice */
 async function choose(choice) {
-  if (session.busy) {
+  if (job) {
     if (!(await ask({ title: 'Stop what is under way?', text: 'Another model can be loaded once it has ended.', yes: 'Stop it' }))) return;
-    session.stop();
-    while (session.busy) await new Promise((resolve) => session.addEventListener('state', resolve, { once: true }));
+    stop();
+    while (job) await new Promise((resolve) => setTimeout(resolve, 20));
   }
   const before = session.choice;
   resume = null;
@@ -221,17 +245,19 @@ async function choose(choice) {
   const swap = session.engine && sameModel(before, choice) && choice.adapter !== undefined;
   session.choice = choice;
   if (!swap) return void load();
-  try {
-    loading.show('Reading the adapter');
-    await session.swapAdapter(choice.adapter);
-    loading.showReady();
-    say('The adapter is in use');
-  } catch (error) {
-    session.choice = before;
-    fail(error);
-  } finally {
-    loading.hide();
-  }
+  await run(async () => {
+    try {
+      loading.show('Reading the adapter');
+      await session.swapAdapter(choice.adapter);
+      loading.showReady();
+      say('The adapter is in use');
+    } catch (error) {
+      session.choice = before;
+      fail(error);
+    } finally {
+      loading.hide();
+    }
+  });
 }
 
 function step(by) {
@@ -264,7 +290,8 @@ function hasText() {
 
 /** What can be pressed now. */
 function showControls() {
-  const { busy, state, engine } = session;
+  const { state, engine } = session;
+  const busy = job !== null;
   const left = loading.leftBytes;
   $('generate').disabled = busy || !supported;
   $('load').disabled = $('regenerate').disabled = busy || !supported;
@@ -301,8 +328,8 @@ async function offerUpdates() {
       $('update').hidden = false;
       $('update-later').onclick = () => ($('update').hidden = true);
       $('update-apply').onclick = async () => {
-        const text = session.busy ? 'An impression is being written. It would be lost.' : 'The text on this page is in memory only and would be lost. Copy or save it first.';
-        if (!(session.busy || hasText()) || (await ask({ title: 'Reload the page?', text, yes: 'Reload' }))) apply();
+        const text = job ? 'An impression is being written. It would be lost.' : 'The text on this page is in memory only and would be lost. Copy or save it first.';
+        if (!(job || hasText()) || (await ask({ title: 'Reload the page?', text, yes: 'Reload' }))) apply();
       };
     },
   }).catch(() => null);

@@ -11,6 +11,7 @@ import { count, formatBytes } from './format.js';
 export class ModelPicker {
   #gguf = [];
   #peft = null;
+  #sized = false;
 
   /** @param {{ label: string, url: string, about: string }[]} offered @param {(choice: Choice) => void} onChoose */
   constructor(offered, onChoose) {
@@ -46,8 +47,10 @@ export class ModelPicker {
     this.open();
   }
 
-  /** How large each offered model is and how much of it is here. */
+  /** How large each offered model is and how much of it is here; asked once. */
   async #showSizes() {
+    if (this.#sized) return;
+    this.#sized = true;
     for (const { url, about } of this.offered) {
       const known = await ImpressionEngine.probe(url).catch(() => null);
       if (!known) continue;
