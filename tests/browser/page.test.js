@@ -72,9 +72,9 @@ test('load, prefill and decode are stopped within a second, and the main thread 
   await page.click('#load');
   await ready(page);
 
-  await page.fill('#findings', 'The heart is normal in size. The lungs are clear. '.repeat(30));
+  await page.fill('#findings', 'The heart is normal in size. The lungs are clear. '.repeat(60));
   await page.click('#generate');
-  await page.waitForFunction(() => /[1-9]\d* of \d+ tokens/.test(document.getElementById('amount').textContent));
+  await page.waitForFunction(() => document.getElementById('phase').textContent === 'Reading the findings');
   await stop('reads');
   await page.fill('#findings', 'The lungs are clear. The heart is normal.');
   await page.focus('#findings');
