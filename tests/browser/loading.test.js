@@ -1,7 +1,7 @@
 // Download, cache, cancel and repair, against a server that misbehaves.
 import assert from 'node:assert/strict';
 
-import { changeWorkers, load, open, picture, shown, visit, write } from './lib/browser.js';
+import { changeWorkers, load, open, picture, ready, shown, visit, write } from './lib/browser.js';
 import { baseModel } from './lib/models.js';
 import { test } from './lib/test.js';
 
@@ -55,11 +55,12 @@ test('the second load comes from the cache, without a request for weights', asyn
 
   // The page itself loads what is stored, unasked.
   await visit(again, server, { model: 'weights/base.json' });
-  await again.waitForFunction(() => document.getElementById('model-status').textContent.includes('ready'));
+  await ready(again);
   assert.deepEqual(server.weightRequests, []);
-  await again.click('summary');
-  await again.click('#forget');
-  await again.waitForSelector('#forget', { state: 'hidden' });
+  await again.click('#details-button');
+  await again.click('#delete-all');
+  await again.click('#confirm-yes');
+  await again.waitForSelector('#delete-all', { state: 'hidden' });
   assert.equal(await storedBytes(again), 0, 'and removes it when told to');
 });
 
@@ -148,7 +149,7 @@ test('the page shows the download, and Stop ends it', async (t) => {
   assert.deepEqual([stats, error, status], ['Stopped.', null, 'No model loaded']);
   server.bytesPerSecond = Infinity;
   assert.equal((await write(page)).error, null);
-  assert.match((await shown(page)).status, /ready/);
+  await ready(page);
 });
 
 test('a damaged cache entry is noticed and fetched anew', async (t) => {

@@ -45,6 +45,8 @@ const details = new Details(session);
 const loading = new Loading(session, details);
 const picker = new ModelPicker(offered, choose);
 let supported = true;
+/** Whether the reader has agreed already to leave the page. */
+let leaving = false;
 let sample = '';
 /** What goes on once a lost model is back. */
 let resume = null;
@@ -107,7 +109,7 @@ function connect() {
   });
   $('prior').oninput = () => ($('prior-state').textContent = $('prior').value.trim() ? 'given' : 'optional');
   addEventListener('beforeunload', (event) => {
-    if (hasText()) event.preventDefault();
+    if (hasText() && !leaving) event.preventDefault();
   });
   startShortcuts([
     { keys: ['Mod', 'Enter'], chord: 'Enter', text: 'Write the impression', run: () => write($('instruction') === document.activeElement ? $('instruction').value.trim() : '') },
@@ -329,7 +331,9 @@ async function offerUpdates() {
       $('update-later').onclick = () => ($('update').hidden = true);
       $('update-apply').onclick = async () => {
         const text = job ? 'An impression is being written. It would be lost.' : 'The text on this page is in memory only and would be lost. Copy or save it first.';
-        if (!(job || hasText()) || (await ask({ title: 'Reload the page?', text, yes: 'Reload' }))) apply();
+        if ((job || hasText()) && !(await ask({ title: 'Reload the page?', text, yes: 'Reload' }))) return;
+        leaving = true;
+        apply();
       };
     },
   }).catch(() => null);
