@@ -7,6 +7,7 @@ mod checks;
 mod demo;
 mod dist;
 mod offline;
+mod package;
 mod page;
 mod serve;
 mod setup;
@@ -47,6 +48,8 @@ enum Task {
     Page,
     /// Make dist/ for a static host: hashed, compressed, within its budget (after `wasm`)
     Dist,
+    /// Assemble the npm package in target/npm from target/www, and pack it
+    Package,
     /// Serve target/www
     Serve {
         /// Port of the page
@@ -63,6 +66,7 @@ fn main() -> Result<()> {
         Task::Wasm => wasm::build(),
         Task::Page => page::assemble().map(drop),
         Task::Dist => dist::build(),
+        Task::Package => package::assemble().map(drop),
         Task::Serve { port } => serve::serve(&page::root(), port),
     }
 }
