@@ -181,7 +181,8 @@ export class RadiologyImpression extends Properties {
       this.#view.announce(this.#words.announceLoading);
     }
     const onProgress = (progress) => {
-      if (signal.aborted) return;
+      const twice = this.#loading && this.#loading.control.signal !== signal; // the load tells it
+      if (signal.aborted || twice) return;
       this.#show('loading', progress);
       this.#emit('progress', progress);
     };
@@ -204,8 +205,7 @@ export class RadiologyImpression extends Properties {
 
   async #generate(run, overrides) {
     const { signal } = run.control;
-    const before = { text: this.#text, modelText: this.#modelText };
-    let begun = false;
+    let before = null; // what stood in the field when the first words came
     try {
       this.#error = null;
       const findings = this.#findings();
@@ -219,20 +219,23 @@ export class RadiologyImpression extends Properties {
       };
       const writing = engine.impression(findings, { ...this.#wishes(), ...overrides, signal, onPrefill });
       for await (const { text, delta } of writing) {
-        if (!begun) this.#begin(before);
-        begun = true;
+        before ??= this.#begin();
         this.#draft = delta === null;
         this.#setText(text, true);
         this.#show('writing');
         this.#emit('delta', { text, delta });
       }
       const result = await writing.result;
-      if (!begun) this.#begin(before);
+      if (result.stop === 'cancelled' && result.text === '') {
+        this.#phase = this.#rest();
+        this.#view.announce(this.#words.announceStopped);
+        return result; // what stood there stays
+      }
+      before ??= this.#begin();
       this.#finish(run, result);
       return result;
     } catch (thrown) {
-      if (begun) this.#setText(before.text);
-      if (begun) this.#modelText = before.modelText;
+      if (before) this.#setText(before); // half an impression is none
       throw this.#failed(thrown);
     } finally {
       if (this.#run === run) this.#run = null;
@@ -243,9 +246,11 @@ export class RadiologyImpression extends Properties {
   }
 
   /** The first words are there: what stood in the field can be brought back. */
-  #begin({ text, modelText }) {
-    if (text !== '' && text !== modelText) this.#ownText = text;
+  #begin() {
+    const text = this.#text;
+    if (text !== '' && text !== this.#modelText) this.#ownText = text;
     this.#view.announce(this.#words.announceWriting);
+    return text;
   }
 
   #finish(run, result) {

@@ -96,10 +96,9 @@ textarea:focus-visible, input:focus-visible, button:focus-visible {
 
 .track {
   position: absolute;
-  inset: -1px -1px auto;
-  block-size: 3px;
-  border-start-start-radius: var(--_radius);
-  border-start-end-radius: var(--_radius);
+  inset: -1px calc(var(--_radius) - 2px) auto;
+  block-size: 2px;
+  border-radius: 2px;
   overflow: hidden;
 }
 .bar {
@@ -157,6 +156,7 @@ button[aria-expanded='true'] { border-color: var(--_accent); }
   .panel { gap: 10px; padding: 11px; }
   .primary { flex: 1 0 100%; min-block-size: 38px; }
   .end { margin-inline-start: 0; }
+  .actions { gap: 6px 4px; }
 }
 @media (pointer: coarse) { button { min-block-size: 44px; } }
 @media (prefers-reduced-motion: reduce) {

@@ -135,6 +135,7 @@ export class View {
     parts.instruct.setAttribute('aria-expanded', String(state.instructed));
     this.#buttons(state, busy);
     if (!this.#note) parts['status-text'].textContent = this.#status(state);
+    parts.status.hidden = parts['status-text'].textContent === '';
     this.#track(phase, progress, busy);
   }
 
@@ -147,6 +148,7 @@ export class View {
   note(text, then) {
     clearTimeout(this.#note);
     this.#parts['status-text'].textContent = text;
+    this.#parts.status.hidden = false;
     this.announce(text);
     this.#note = setTimeout(() => {
       this.#note = 0;

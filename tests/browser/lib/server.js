@@ -22,7 +22,8 @@ const TYPES = {
  * - `cuts`: how many connections are still to be destroyed that way;
  * - `bytesPerSecond`: the speed of each connection for a model file;
  * - `files`: path → Buffer, or `{ bytes, read(start, end) }` giving an iterable of Buffers: instead
- *   of, or besides, what lies on the disk.
+ *   of, or besides, what lies on the disk;
+ * - `headers`: more headers for every answer, or a function of the path that gives them.
  *
  * `requests` lists what was asked for: `{ method, path, range, bodyBytes }`.
  */
@@ -32,6 +33,7 @@ export class TestServer {
   cuts = Infinity;
   bytesPerSecond = Infinity;
   files = new Map();
+  headers = {};
   requests = [];
 
   /** @param {Partial<TestServer>} [settings] */
@@ -69,6 +71,7 @@ export class TestServer {
       'Content-Type': TYPES[extname(path) || '.html'] ?? 'application/octet-stream',
       'Content-Length': end - start,
       'Cache-Control': 'no-cache',
+      ...(typeof this.headers === 'function' ? this.headers(path) : this.headers),
     };
     if (first !== undefined && start >= file.bytes) {
       return response.writeHead(416, { 'Content-Range': `bytes */${file.bytes}` }).end();
