@@ -19,7 +19,7 @@
  * `name`, `value` (the text to begin with), `required`, `readonly`, `disabled`. Each has a property.
  *
  * ### Parts, for `::part()`
- * `panel`, `header`, `label`, `status`, `findings-field`, `findings-label`, `findings`, `text`,
+ * `panel`, `header`, `label`, `status`, `text-field`, `findings-field`, `findings-label`, `findings`, `text`,
  * `progress`, `progress-bar`, `error`, `error-message`, `error-code`, `instruction-field`,
  * `instruction-label`, `instruction`, `actions`, `button` (each of them), `generate`, `stop`,
  * `instruct`, `model-text`, `own-text`, `copy`, `notice`.
@@ -89,6 +89,9 @@ export interface RadiologyImpressionEventMap {
   error: CustomEvent<ErrorDetail>;
 }
 
+/** The events of any element, beside its own. */
+export interface FieldEventMap extends Omit<HTMLElementEventMap, keyof RadiologyImpressionEventMap> {}
+
 /** How an impression is written, where it differs from the model's own settings. */
 export type WidgetOptions = Omit<ImpressionOptions, 'signal' | 'onPrefill'>;
 
@@ -142,7 +145,7 @@ export class RadiologyImpression extends HTMLElement {
   /** How long an engine stays on the GPU without an element that uses it, in milliseconds. */
   static graceMs: number;
 
-  /** The address of a manifest, or GGUF files from disk. `null`: `weights/manifest.json` beside the module's page. */
+  /** The address of a manifest, or GGUF files from disk. `null`: `weights/manifest.json`, counted from the page. */
   get model(): ModelSource | null;
   set model(model: ModelSource | null | undefined);
   /** `undefined`: the adapter that the manifest names. `null`: none. */
@@ -223,9 +226,9 @@ export class RadiologyImpression extends HTMLElement {
     listener: (this: RadiologyImpression, event: RadiologyImpressionEventMap[K]) => unknown,
     options?: boolean | AddEventListenerOptions,
   ): void;
-  addEventListener<K extends Exclude<keyof HTMLElementEventMap, keyof RadiologyImpressionEventMap>>(
+  addEventListener<K extends keyof FieldEventMap>(
     type: K,
-    listener: (this: RadiologyImpression, event: HTMLElementEventMap[K]) => unknown,
+    listener: (this: RadiologyImpression, event: FieldEventMap[K]) => unknown,
     options?: boolean | AddEventListenerOptions,
   ): void;
   removeEventListener<K extends keyof RadiologyImpressionEventMap>(
@@ -233,9 +236,9 @@ export class RadiologyImpression extends HTMLElement {
     listener: (this: RadiologyImpression, event: RadiologyImpressionEventMap[K]) => unknown,
     options?: boolean | EventListenerOptions,
   ): void;
-  removeEventListener<K extends Exclude<keyof HTMLElementEventMap, keyof RadiologyImpressionEventMap>>(
+  removeEventListener<K extends keyof FieldEventMap>(
     type: K,
-    listener: (this: RadiologyImpression, event: HTMLElementEventMap[K]) => unknown,
+    listener: (this: RadiologyImpression, event: FieldEventMap[K]) => unknown,
     options?: boolean | EventListenerOptions,
   ): void;
 }

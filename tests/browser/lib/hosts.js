@@ -1,9 +1,9 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 
-/** What the package's README asks of a strict host; `style-src` is for the host's own sheet. */
+/** What the package's README asks of a strict host; `style-src` and `img-src` are for the host's own sheet and icon. */
 export const STRICT_CSP =
-  "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self' blob:; style-src 'self'; base-uri 'none'; form-action 'self'";
+  "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self' blob:; style-src 'self'; img-src data:; base-uri 'none'; form-action 'self'";
 
 /** A page around the widget, as someone else would write it. */
 export const hostPage = (body, lang = 'en') =>
