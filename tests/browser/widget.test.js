@@ -44,12 +44,14 @@ test('the field for findings, writing, editing and both ways back, by keyboard',
   assert.doesNotMatch(await text.inputValue(), /pneumothorax/);
   await page.getByRole('button', { name: 'My text' }).press('Enter');
   assert.match(await text.inputValue(), /effusion\. No pneumothorax\.$/);
+  await page.keyboard.press('Control+End');
+  await page.keyboard.type(' Checked.');
   await page.getByRole('button', { name: 'Write again' }).press('Enter');
   await state(page, 'done');
   await page.waitForFunction(() => !document.querySelector('radiology-impression').busy);
   assert.equal(await on(page, (e) => e.edited), false);
   await page.getByRole('button', { name: 'My text' }).press('Enter');
-  assert.match(await text.inputValue(), /No pneumothorax\.$/, 'writing again loses no edit');
+  assert.match(await text.inputValue(), /No pneumothorax\. Checked\.$/, 'writing again loses no edit');
 });
 
 test('events come typed and in order, the instruction line is used', async (t) => {

@@ -1,6 +1,6 @@
 import { RadllamaError, typed } from '../engine/errors.js';
 import { pool } from './pool.js';
-import { Properties, render, sourceChanged, wordsChanged } from './properties.js';
+import { Properties, render, sourceChanged, sourceOf, wishesOf, wordsChanged } from './properties.js';
 import { addTexts, languageOf, textsFor } from './texts.js';
 import { View } from './view.js';
 
@@ -186,12 +186,7 @@ export class RadiologyImpression extends Properties {
       this.#show('loading', progress);
       this.#emit('progress', progress);
     };
-    const [model, adapter, baseUrl] = [this.model, this.adapter, this.baseUrl];
-    const source = {};
-    if (model !== null) source.model = model;
-    if (adapter !== undefined) source.adapter = adapter;
-    if (baseUrl !== null) source.baseUrl = baseUrl;
-    const engine = await pool.engine(this, source, { signal, onProgress });
+    const engine = await pool.engine(this, sourceOf(this), { signal, onProgress });
     if (this.#info !== engine.info) {
       this.#info = engine.info;
       engine.lost.then(() => {
@@ -217,7 +212,8 @@ export class RadiologyImpression extends Properties {
         this.#show('reading', { phase: 'read', done, total });
         this.#emit('progress', this.#progress);
       };
-      const writing = engine.impression(findings, { ...this.#wishes(), ...overrides, signal, onPrefill });
+      const typedIn = this.#instructed ? this.#view.instruction.value.trim() : '';
+      const writing = engine.impression(findings, { ...wishesOf(this, typedIn), ...overrides, signal, onPrefill });
       for await (const { text, delta } of writing) {
         before ??= this.#begin();
         this.#draft = delta === null;
@@ -285,18 +281,6 @@ export class RadiologyImpression extends Properties {
     const source = this.htmlFor && this.getRootNode().getElementById?.(this.htmlFor);
     if (source) return String(source.value ?? source.textContent);
     return this.#view.findings.value;
-  }
-
-  #wishes() {
-    const wishes = { ...this.options };
-    const number = (name) => Number.parseInt(this.getAttribute(name), 10);
-    if (number('max-new-tokens') > 0) wishes.maxNewTokens ??= number('max-new-tokens');
-    if (number('beams') > 0) wishes.beams ??= number('beams');
-    const typedIn = this.#instructed && this.#view.instruction.value.trim();
-    const instruction = typedIn || this.instruction;
-    if (instruction) wishes.instruction = instruction;
-    if (this.prior) wishes.prior = this.prior;
-    return wishes;
   }
 
   #preload() {

@@ -145,3 +145,27 @@ export class Properties extends Base {
     return Object.hasOwn(SOURCES, attribute);
   }
 }
+
+/** The model and adapter that an element names, as load() takes them. @param {Properties} element */
+export function sourceOf({ model, adapter, baseUrl }) {
+  const source = {};
+  if (model !== null) source.model = model;
+  if (adapter !== undefined) source.adapter = adapter;
+  if (baseUrl !== null) source.baseUrl = baseUrl;
+  return source;
+}
+
+/**
+ * How an element wants its impression written.
+ * @param {Properties} element
+ * @param {string} instruction what the reader typed; it comes before the host's
+ */
+export function wishesOf(element, instruction) {
+  const wishes = { ...element.options };
+  const number = (name) => Number.parseInt(element.getAttribute(name), 10);
+  if (number('max-new-tokens') > 0) wishes.maxNewTokens ??= number('max-new-tokens');
+  if (number('beams') > 0) wishes.beams ??= number('beams');
+  if (instruction || element.instruction) wishes.instruction = instruction || element.instruction;
+  if (element.prior) wishes.prior = element.prior;
+  return wishes;
+}
