@@ -29,6 +29,7 @@ pub mod eval;
 pub mod gguf;
 #[cfg(feature = "gpu")]
 pub mod gpu;
+pub mod guard;
 pub mod kernels;
 pub mod lora;
 pub mod manifest;

@@ -17,10 +17,11 @@ const LAYERS: &[&[&str]] = &[
     &["quant", "tokenizer"],
     &["kernels", "lora", "prompt"],
     // convert merges adapters (lora) into what it writes.
-    &["model", "manifest", "convert"],
+    // guard knows the templates' marks (prompt), and stands low so that engine and web may use it.
+    &["model", "manifest", "convert", "guard"],
     &["cpu", "gpu"],
     &["engine"],
-    &["native", "web", "data", "guard"],
+    &["native", "web", "data"],
     &["train", "eval"],
     &["bin"],
 ];

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use serde::Serialize;
 
 use super::rouge::words;
-use crate::prompt::INSTRUCTION;
+use crate::guard::degenerate::{circle, echoes_prompt};
 
 /// How many outputs are of each kind; one may be of several.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
@@ -26,7 +26,7 @@ impl Degenerate {
         let tokens = words(output);
         self.empty += usize::from(tokens.is_empty());
         self.loops += usize::from(loops(output, &tokens));
-        self.prompt_echoes += usize::from(echoes(output));
+        self.prompt_echoes += usize::from(echoes_prompt(output));
         self.copies_of_findings += usize::from(!tokens.is_empty() && tokens == words(findings));
     }
 
@@ -36,13 +36,6 @@ impl Degenerate {
     }
 }
 
-/// Longest group of words whose repetition is looked for.
-const LONGEST: usize = 16;
-/// A group of words is a loop when it stands at least three times in a row and covers this many words:
-/// one word six times, two words three times. (Blanks for names left out, "XXXX XXXX XXXX", are none.)
-const TIMES: usize = 3;
-const COVERED: usize = 6;
-
 /// Whether a text goes in circles. `tokens` are its words. (Of OpenI's 2,692 training and validation
 /// impressions three do, each with a sentence that was dictated twice.)
 pub fn loops(text: &str, tokens: &[String]) -> bool {
@@ -51,33 +44,7 @@ pub fn loops(text: &str, tokens: &[String]) -> bool {
         let sentence = words(sentence);
         sentence.len() >= 2 && !seen.insert(sentence)
     });
-    repeated
-        || (1..=LONGEST.min(tokens.len() / TIMES)).any(|n| {
-            let mut same = 0;
-            (n..tokens.len()).any(|at| {
-                same = if tokens[at] == tokens[at - n] { same + 1 } else { 0 };
-                same + n >= (TIMES * n).max(COVERED)
-            })
-        })
-}
-
-/// Marks of the templates in crate::prompt, and their instruction.
-fn echoes(text: &str) -> bool {
-    let marks = [
-        "### Instruction",
-        "### Input",
-        "### Response",
-        "Below is an instruction",
-        "<|im_start|>",
-        "<|im_end|>",
-        "[INST]",
-        "[/INST]",
-        "<<SYS>>",
-        INSTRUCTION,
-    ];
-    let lower = text.to_lowercase();
-    lower.trim_start().starts_with("findings:")
-        || marks.iter().any(|mark| lower.contains(&mark.to_lowercase()))
+    repeated || circle(tokens).is_some()
 }
 
 #[cfg(test)]

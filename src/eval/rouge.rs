@@ -10,6 +10,7 @@ use std::collections::HashMap;
 use serde::{Deserialize, Serialize};
 
 use super::stem::stem;
+pub use crate::guard::text::words;
 
 /// The four measures in the order of all tables.
 pub const METRICS: [&str; 4] = ["rouge1", "rouge2", "rougeL", "rougeLsum"];
@@ -129,15 +130,6 @@ impl Rouge {
     pub fn score_texts(&mut self, reference: &str, candidate: &str) -> Scores {
         score(&self.tokens(reference), &self.tokens(candidate))
     }
-}
-
-/// Runs of a–z and 0–9 in the lower-case text.
-pub fn words(text: &str) -> Vec<String> {
-    text.to_lowercase()
-        .split(|c: char| !(c.is_ascii_lowercase() || c.is_ascii_digit()))
-        .filter(|word| !word.is_empty())
-        .map(str::to_owned)
-        .collect()
 }
 
 /// All measures of a candidate against its reference.
