@@ -12,6 +12,7 @@ pub mod baselines;
 pub mod bootstrap;
 pub mod compare;
 pub mod degenerate;
+pub mod faithfulness;
 pub mod neighbours;
 pub mod outputs;
 pub mod render;

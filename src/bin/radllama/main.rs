@@ -7,6 +7,7 @@ mod convert;
 mod data;
 mod eval;
 mod generate;
+mod guard;
 mod impression;
 mod inspect;
 mod merge;
@@ -49,6 +50,7 @@ enum Command {
     Validate(validate::Args),
     Data(data::Args),
     Eval(Box<eval::Args>),
+    Guard(guard::Args),
     Shaders(shaders::Args),
     #[cfg(feature = "train")]
     Train(train::Args),
@@ -80,6 +82,7 @@ fn main() -> ExitCode {
         Command::Validate(args) => validate::run(&args, json),
         Command::Data(args) => data::run(&args, json),
         Command::Eval(args) => eval::run(&args, json),
+        Command::Guard(args) => guard::run(&args, json),
         Command::Shaders(args) => shaders::run(&args, json),
         #[cfg(feature = "train")]
         Command::Train(args) => train::run(&args, json),
