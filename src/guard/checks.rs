@@ -65,7 +65,9 @@ impl<'a> Checks<'a> {
         let read = self.read;
         for mention in &read.mentions {
             match mention.kind {
-                ConceptKind::Finding | ConceptKind::Device if mention.denied => self.denial(mention),
+                ConceptKind::Finding | ConceptKind::Device if mention.denied => {
+                    self.denial(mention)
+                }
                 ConceptKind::Finding | ConceptKind::Device => self.assertion(mention),
                 ConceptKind::General => self.general(mention),
                 ConceptKind::Normal | ConceptKind::Anatomy => {}
@@ -156,7 +158,7 @@ impl<'a> Checks<'a> {
         }
         if mention.sides != 0 {
             // Its own sides if the findings give it any, else those of what it may be seen as.
-            let sum = if own.sides != 0 { own } else { all };
+            let sum = if (own.sides | own.nearby) & (LEFT | RIGHT) != 0 { own } else { all };
             let verdict = judge(mention.sides, sum.sides, sum.nearby, self.findings.sides.anywhere);
             self.side(mention.concept, mention, verdict);
         }
@@ -176,9 +178,10 @@ impl<'a> Checks<'a> {
         self.read.in_sentence(sentence).iter().any(|mention| {
             mention.asserted()
                 && mention.concept != except.concept
-                && self.lexicon.get(mention.concept).is_some_and(|concept| {
-                    self.findings.sum(&concept.supported_by).asserted > 0
-                })
+                && self
+                    .lexicon
+                    .get(mention.concept)
+                    .is_some_and(|concept| self.findings.sum(&concept.supported_by).asserted > 0)
         })
     }
 
@@ -191,7 +194,9 @@ impl<'a> Checks<'a> {
         let side = name(mention.sides);
         let label = self.label(concept);
         let message = match verdict {
-            Verdict::Opposite => format!("{label}: \"{side}\", but the findings name the other side"),
+            Verdict::Opposite => {
+                format!("{label}: \"{side}\", but the findings name the other side")
+            }
             _ => format!("{label}: \"{side}\", but the findings name no such side"),
         };
         let sides = self.read.sides.iter().filter(|side| side.sentence == mention.sentence);
@@ -199,7 +204,8 @@ impl<'a> Checks<'a> {
             .filter(|side| side.side & mention.sides != 0)
             .min_by_key(|side| side.first.abs_diff(mention.first))
             .map_or((mention.first, mention.last), |side| (side.first, side.last));
-        let sentence = self.findings.of(concept).and_then(|one| one.for_it.first()).map(|(s, _)| *s);
+        let sentence =
+            self.findings.of(concept).and_then(|one| one.for_it.first()).map(|(s, _)| *s);
         self.put(Kind::Side, Severity::Hard, place, message, Some(concept), sentence);
     }
 
@@ -211,9 +217,17 @@ impl<'a> Checks<'a> {
         }
         let sentence = one.for_it.first().map(|(sentence, _)| *sentence);
         if self.said.insert((Kind::Negation, mention.sentence, mention.concept, 1)) {
-            let message = format!("the findings have {}, which is denied here", self.label(mention.concept));
+            let message =
+                format!("the findings have {}, which is denied here", self.label(mention.concept));
             let place = (mention.first, mention.last);
-            self.put(Kind::Negation, Severity::Soft, place, message, Some(mention.concept), sentence);
+            self.put(
+                Kind::Negation,
+                Severity::Soft,
+                place,
+                message,
+                Some(mention.concept),
+                sentence,
+            );
         }
     }
 
@@ -221,7 +235,9 @@ impl<'a> Checks<'a> {
     fn general(&mut self, mention: &Mention) {
         let others = self.read.in_sentence(mention.sentence);
         let good = others.iter().any(|m| m.denied || m.kind == ConceptKind::Normal);
-        if mention.denied || mention.uncertain || good || self.findings.abnormal {
+        // Findings that deny any such thing, or have nothing abnormal at all.
+        let denied = self.findings.of(mention.concept).is_some_and(|one| one.denied);
+        if mention.denied || mention.uncertain || good || (self.findings.abnormal && !denied) {
             return;
         }
         if self.findings.read.text.sentences.is_empty() {
@@ -231,7 +247,14 @@ impl<'a> Checks<'a> {
             let message = format!("the findings have nothing like {}", self.label(mention.concept));
             let sentence = self.findings.normal.first().copied();
             let place = (mention.first, mention.last);
-            self.put(Kind::Negation, Severity::Hard, place, message, Some(mention.concept), sentence);
+            self.put(
+                Kind::Negation,
+                Severity::Hard,
+                place,
+                message,
+                Some(mention.concept),
+                sentence,
+            );
         }
     }
 
@@ -282,9 +305,11 @@ impl<'a> Checks<'a> {
             return;
         }
         for sentence in &self.read.text.sentences {
-            let found = self.lexicon.comparisons.find(&self.read.text, sentence.first, sentence.last);
+            let found =
+                self.lexicon.comparisons.find(&self.read.text, sentence.first, sentence.last);
             if let Some(found) = found.iter().find(|found| found.value == Remark::Comparison) {
-                let message = "compared with an examination that the findings do not know".to_owned();
+                let message =
+                    "compared with an examination that the findings do not know".to_owned();
                 self.flag(Kind::Comparison, Severity::Soft, (found.first, found.last), message);
             }
         }
@@ -303,7 +328,8 @@ impl<'a> Checks<'a> {
 
     /// Acute findings that the impression does not speak of.
     fn omissions(&mut self) {
-        let spoken: HashSet<u16> = self.read.mentions.iter().map(|mention| mention.concept).collect();
+        let spoken: HashSet<u16> =
+            self.read.mentions.iter().map(|mention| mention.concept).collect();
         let covers = |concept: u16| {
             spoken.contains(&concept)
                 || self.lexicon.get(concept).is_some_and(|own| {
@@ -327,10 +353,12 @@ impl<'a> Checks<'a> {
         }
         let end = self.read.text.tokens.len();
         for (concept, sentence) in missing {
-            let message = format!("the findings have {}, the impression does not", self.label(concept));
+            let message =
+                format!("the findings have {}, the impression does not", self.label(concept));
             let (kind, severity) = (Kind::Omission, Severity::Advisory);
             self.put(kind, severity, (end, end), message, Some(concept), Some(sentence));
-            if let (Some(flag), Some(last)) = (self.flags.last_mut(), self.read.text.tokens.last()) {
+            if let (Some(flag), Some(last)) = (self.flags.last_mut(), self.read.text.tokens.last())
+            {
                 (flag.start, flag.end) = (last.end, last.end);
             }
         }
@@ -353,7 +381,8 @@ pub(super) fn acute(lexicon: &Lexicon, findings: &Reading, impression: &Reading)
             let Some(concept) = lexicon.get(mention.concept) else { continue };
             let Some(label) = &concept.acute else { continue };
             let certain = !mention.uncertain && !mention.alternative;
-            if let Some((_, known)) = found.iter_mut().find(|(known, _)| *known == mention.concept) {
+            if let Some((_, known)) = found.iter_mut().find(|(known, _)| *known == mention.concept)
+            {
                 known.certain |= certain;
                 continue;
             }

@@ -46,10 +46,46 @@ pub fn echoes_prompt(text: &str) -> bool {
 
 /// Words that no sentence ends with.
 const OPEN: [&str; 40] = [
-    "the", "a", "an", "of", "in", "at", "on", "and", "or", "with", "without", "no", "is", "are", "was",
-    "were", "for", "to", "from", "by", "than", "which", "that", "may", "could", "mild", "small",
-    "large", "due", "consistent", "compatible", "likely", "suggesting", "represent", "representing",
-    "nor", "versus", "vs", "as", "into",
+    "the",
+    "a",
+    "an",
+    "of",
+    "in",
+    "at",
+    "on",
+    "and",
+    "or",
+    "with",
+    "without",
+    "no",
+    "is",
+    "are",
+    "was",
+    "were",
+    "for",
+    "to",
+    "from",
+    "by",
+    "than",
+    "which",
+    "that",
+    "may",
+    "could",
+    "mild",
+    "small",
+    "large",
+    "due",
+    "consistent",
+    "compatible",
+    "likely",
+    "suggesting",
+    "represent",
+    "representing",
+    "nor",
+    "versus",
+    "vs",
+    "as",
+    "into",
 ];
 
 /// Something degenerate, and the tokens it stands in.
@@ -72,7 +108,8 @@ fn words(text: &Text, first: usize, last: usize) -> Vec<u64> {
 /// Nothing, an end in the middle of a sentence.
 pub(super) fn unfinished(text: &Text) -> Option<Fault> {
     let end = text.tokens.len();
-    let Some(last) = text.tokens.iter().rposition(|token| !matches!(token.kind, Kind::Mark(_))) else {
+    let Some(last) = text.tokens.iter().rposition(|token| !matches!(token.kind, Kind::Mark(_)))
+    else {
         return Some(Fault { first: 0, last: end, message: "the impression is empty" });
     };
     if let Some(marker) = text.dangling {
@@ -86,8 +123,11 @@ pub(super) fn unfinished(text: &Text) -> Option<Fault> {
     let hanging = !stopped && behind.any(|mark| matches!(mark, ',' | ';' | ':' | '(' | '-' | '/'));
     let word = text.token(last).to_lowercase();
     let open = OPEN.contains(&word.as_str()) && !(stopped && matches!(word.as_str(), "no" | "to"));
-    (hanging || open)
-        .then_some(Fault { first: last, last: end, message: "the text ends within a sentence" })
+    (hanging || open).then_some(Fault {
+        first: last,
+        last: end,
+        message: "the text ends within a sentence",
+    })
 }
 
 /// Sentences that stand twice, and words in circles.
@@ -114,8 +154,8 @@ pub(super) fn repeated(text: &Text) -> Vec<Fault> {
     found
 }
 
-/// Sentences shorter than this are copied by everybody ("Lungs are clear").
-const SHORT: usize = 4;
+/// A single word is no sentence that could be copied.
+const SHORT: usize = 2;
 /// Words that a text must have to be called a copy.
 const COPIED: usize = 12;
 
@@ -151,8 +191,11 @@ pub(super) fn echoed(findings: &Text, text: &Text) -> Option<Fault> {
     // Most of the findings, or an impression made of several of their sentences and nothing else.
     let whole = copied >= COPIED && copied * 10 >= all * 8 && (sentences >= 2 || all >= 20);
     let made_of_them = count >= 3 && copied * 10 >= own * 9 && copied >= 2 * COPIED;
-    (whole || made_of_them)
-        .then_some(Fault { first, last, message: "the findings stand in the impression word for word" })
+    (whole || made_of_them).then_some(Fault {
+        first,
+        last,
+        message: "the findings stand in the impression word for word",
+    })
 }
 
 #[cfg(test)]
@@ -165,7 +208,8 @@ mod tests {
 
     #[test]
     fn ends_within_sentences() {
-        for text in ["", " . ", "Clear lungs. 2.", "Small effusion in the", "Effusion,", "1. Mild"] {
+        for text in ["", " . ", "Clear lungs. 2.", "Small effusion in the", "Effusion,", "1. Mild"]
+        {
             assert!(has(unfinished(&Text::new(text))), "{text:?}");
         }
         for text in ["No acute disease", "Clear lungs.", "1. Clear. 2. Stable."] {
@@ -178,14 +222,17 @@ mod tests {
         for text in ["Clear lungs. Stable. Clear lung.", "left base left base left base"] {
             assert_eq!(repeated(&Text::new(text)).len(), 1, "{text:?}");
         }
-        for text in ["1. Stable. 2. Stable.", "XXXX XXXX XXXX XXXX XXXX XXXX", "left base, left base"] {
+        for text in
+            ["1. Stable. 2. Stable.", "XXXX XXXX XXXX XXXX XXXX XXXX", "left base, left base"]
+        {
             assert_eq!(repeated(&Text::new(text)), [], "{text:?}");
         }
     }
 
     #[test]
     fn copies() {
-        let findings = "The heart is of normal size. The lungs are clear of opacities. No effusion.";
+        let findings =
+            "The heart is of normal size. The lungs are clear of opacities. No effusion.";
         let findings = Text::new(findings);
         for text in [
             "The heart is of normal size. The lungs are clear of opacities. No effusion.",

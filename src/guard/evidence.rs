@@ -92,11 +92,14 @@ impl<'a> Findings<'a> {
             if one.for_it.len() < SENTENCES {
                 one.for_it.push((mention.sentence, sides));
             }
+        } else if mention.kind == ConceptKind::General {
+            one.denied |= mention.denied;
         } else if mention.kind == ConceptKind::Normal && !mention.denied && !mention.uncertain {
             keep(&mut one.against_it, mention.sentence);
             // A normal left side denies nothing on the right.
             if mention.sides == 0 && mention.nearby & !IMPLIED == 0 {
-                let denies = lexicon.get(mention.concept).map_or(&[][..], |concept| &concept.denies);
+                let denies =
+                    lexicon.get(mention.concept).map_or(&[][..], |concept| &concept.denies);
                 for concept in denies {
                     if let Some(one) = evidence.get_mut(usize::from(*concept)) {
                         one.denied = true;

@@ -98,8 +98,13 @@ impl<'a> Reading<'a> {
                     nearby: 0,
                 });
             }
-            let sides =
-                laterality::attach(lexicon, &read.text, sentence, number, &mut read.mentions[begin..]);
+            let sides = laterality::attach(
+                lexicon,
+                &read.text,
+                sentence,
+                number,
+                &mut read.mentions[begin..],
+            );
             read.sides.extend(sides);
         }
         read.of_sentence.push(read.mentions.len());

@@ -12,6 +12,8 @@ pub(super) const LEFT: u8 = 1;
 pub(super) const RIGHT: u8 = 2;
 /// Both, by words of no side ("diffuse"): enough for either, proof of none.
 pub(super) const IMPLIED: u8 = 4;
+/// Both, by one word ("bilateral").
+const BILATERAL: u8 = 8;
 const BOTH: u8 = LEFT | RIGHT;
 
 /// A word that says a side.
@@ -20,7 +22,7 @@ pub(super) struct SideUse {
     pub(super) first: usize,
     pub(super) last: usize,
     pub(super) sentence: usize,
-    /// [`LEFT`], [`RIGHT`] or both.
+    /// [`LEFT`], [`RIGHT`] or both, with a mark where one word says both.
     pub(super) side: u8,
     /// First and last token of the part of the sentence it stands in.
     pub(super) part: (usize, usize),
@@ -95,7 +97,7 @@ pub(super) fn attach(
         let side = match word.value {
             SideWord::Left => LEFT,
             SideWord::Right => RIGHT,
-            SideWord::Both => BOTH,
+            SideWord::Both => BOTH | BILATERAL,
             SideWord::Implied => IMPLIED,
             SideWord::None => continue,
         };
@@ -159,7 +161,11 @@ pub(super) fn attach(
         if target.is_empty() {
             continue;
         }
-        for side in uses.iter_mut().filter(|side| side.part == (part.first, part.last)) {
+        // Nobody judges the sides of what is denied: their words are judged instead.
+        let judged = target.iter().any(|at| mentions.get(*at).is_some_and(Mention::asserted));
+        for side in
+            uses.iter_mut().filter(|_| judged).filter(|side| side.part == (part.first, part.last))
+        {
             side.attached = true;
         }
         target.iter().for_each(|mention| given[*mention] |= part.side);
@@ -185,11 +191,57 @@ pub(super) struct Sides {
 }
 
 /// Words that say nothing about what a side is of.
-const EMPTY: [&str; 46] = [
-    "the", "a", "an", "of", "in", "at", "on", "is", "are", "there", "be", "this", "that", "to", "sided",
-    "side", "lung", "lobe", "mild", "small", "stable", "new", "chest", "for", "as", "by", "from",
-    "within", "over", "overlying", "likely", "possible", "no", "noted", "seen", "again", "represent",
-    "representing", "may", "could", "minimal", "large", "moderate", "unchanged", "it", "view",
+const EMPTY: [&str; 50] = [
+    "left",
+    "right",
+    "bilateral",
+    "bilaterally",
+    "the",
+    "a",
+    "an",
+    "of",
+    "in",
+    "at",
+    "on",
+    "is",
+    "are",
+    "there",
+    "be",
+    "this",
+    "that",
+    "to",
+    "sided",
+    "side",
+    "lung",
+    "lobe",
+    "mild",
+    "small",
+    "stable",
+    "new",
+    "chest",
+    "for",
+    "as",
+    "by",
+    "from",
+    "within",
+    "over",
+    "overlying",
+    "likely",
+    "possible",
+    "no",
+    "noted",
+    "seen",
+    "again",
+    "represent",
+    "representing",
+    "may",
+    "could",
+    "minimal",
+    "large",
+    "moderate",
+    "unchanged",
+    "it",
+    "view",
 ];
 
 impl Sides {
@@ -240,7 +292,13 @@ pub(super) enum Verdict {
 /// Judges sides said of something for which the findings have `own` (said of it) and `nearby` (said in
 /// the same sentence).
 pub(super) fn judge(said: u8, own: u8, nearby: u8, anywhere: u8) -> Verdict {
+    let one_word = said & BILATERAL != 0;
     let said = said & BOTH;
+    if said == BOTH && !one_word {
+        // "Left and right": each for itself.
+        let left = judge(LEFT, own, nearby, anywhere);
+        return if left == Verdict::Fits { judge(RIGHT, own, nearby, anywhere) } else { left };
+    }
     if said == 0 || said & !(own & BOTH) == 0 {
         return Verdict::Fits;
     }

@@ -168,9 +168,28 @@ const SIDES: [(&str, SideWord); 5] = [
 
 /// Words that no gap of a phrase reaches over.
 const BLOCKS: [&str; 22] = [
-    "and", "but", "with", "without", "while", "which", "normal", "clear", "unremarkable", "no", "or",
-    "borderline", "upper", "top", "near", "enlarged", "otherwise", "prominent", "stable", "however",
-    "there", "negative",
+    "and",
+    "but",
+    "with",
+    "without",
+    "while",
+    "which",
+    "normal",
+    "clear",
+    "unremarkable",
+    "no",
+    "or",
+    "borderline",
+    "upper",
+    "top",
+    "near",
+    "enlarged",
+    "otherwise",
+    "prominent",
+    "stable",
+    "however",
+    "there",
+    "negative",
 ];
 
 /// Findings, anatomy, sides and cues, ready to be looked for.
@@ -267,7 +286,10 @@ impl Lexicon {
             None => {
                 let at = self.concepts.len() as u16;
                 let Some(label) = entry.label.clone() else {
-                    return Err(bad(place, "a new concept needs a \"label\", the words messages use"));
+                    return Err(bad(
+                        place,
+                        "a new concept needs a \"label\", the words messages use",
+                    ));
                 };
                 if entry.terms.is_empty() {
                     return Err(bad(place, "a new concept needs \"terms\""));
@@ -279,7 +301,9 @@ impl Lexicon {
             }
         };
         for (number, term) in entry.terms.iter().enumerate() {
-            self.terms.add(term, at).map_err(|what| bad(place, &format!("term {} {what}", number + 1)))?;
+            self.terms
+                .add(term, at)
+                .map_err(|what| bad(place, &format!("term {} {what}", number + 1)))?;
         }
         if let Some(concept) = self.concepts.get_mut(usize::from(at)) {
             concept.kind = entry.kind.unwrap_or(concept.kind);

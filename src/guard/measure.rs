@@ -51,7 +51,9 @@ impl Measure {
 fn unit(word: &str) -> Option<(Dimension, f64)> {
     let lower = word.to_ascii_lowercase();
     Some(match lower.as_str() {
-        "mm" | "millimeter" | "millimeters" | "millimetre" | "millimetres" => (Dimension::Length, 1.0),
+        "mm" | "millimeter" | "millimeters" | "millimetre" | "millimetres" => {
+            (Dimension::Length, 1.0)
+        }
         "cm" | "cms" | "centimeter" | "centimeters" | "centimetre" | "centimetres" => {
             (Dimension::Length, 10.0)
         }
@@ -96,7 +98,8 @@ pub(super) fn measures(text: &Text) -> Vec<Measure> {
                 found.push(Measure { first: number, last, dimension, value, step });
             }
         } else {
-            let joins = matches!(word, "x" | "X" | "×" | "*" | "-" | "–" | "by" | "to" | "and" | "or");
+            let joins =
+                matches!(word, "x" | "X" | "×" | "*" | "-" | "–" | "by" | "to" | "and" | "or");
             if !joins {
                 open.clear();
             }

@@ -230,19 +230,18 @@ impl Guard {
     fn run(&self, findings: &str, impression: &str, prior: Option<&str>, whole: bool) -> Report {
         let lexicon = &self.lexicon;
         let read = Reading::new(lexicon, &self.words, impression);
-        let findings =
-            Findings::new(lexicon, Reading::new(lexicon, &self.words, findings));
+        let findings = Findings::new(lexicon, Reading::new(lexicon, &self.words, findings));
         let index = link::Index::new(&findings.read);
         let measured = checks::Measured::new(&findings.read);
         let lines = (0..read.text.sentences.len())
             .map(|line| {
                 let sentence = read.text.sentences[line];
                 let measures = measured.agreeing(&read, line);
-                let support =
-                    link::support(lexicon, &findings, &index, &read, line, &measures);
+                let support = link::support(lexicon, &findings, &index, &read, line, &measures);
                 let (start, end) = read.text.place(sentence);
                 let place = |number: &usize| {
-                    let (start, end) = findings.read.text.place(findings.read.text.sentences[*number]);
+                    let (start, end) =
+                        findings.read.text.place(findings.read.text.sentences[*number]);
                     [start, end]
                 };
                 Line {

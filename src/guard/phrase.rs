@@ -12,7 +12,7 @@ use super::text::{Kind, Text, stem};
 /// Most words a `~` stands for.
 const GAP: usize = 5;
 /// Most phrases that one pattern may stand for.
-const MOST: usize = 512;
+const MOST: usize = 4096;
 
 /// A word of a phrase, or a gap.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,7 +78,8 @@ impl<T: Copy + PartialEq> Phrases<T> {
                 places.clear();
                 if self.reaches(text, at, last, parts, &mut places) {
                     let end = places.last().map_or(at, |at| at + 1);
-                    let found_now = Match { value: *value, first: at, last: end, words: places.len() };
+                    let found_now =
+                        Match { value: *value, first: at, last: end, words: places.len() };
                     found.push((found_now, places.clone()));
                 }
             }
@@ -118,7 +119,10 @@ impl<T: Copy + PartialEq> Phrases<T> {
             } else {
                 // "air-space" is "air space".
                 let joined = !places.is_empty()
-                    && text.tokens.get(next).is_some_and(|t| t.kind == Kind::Mark('-') && !t.spaced);
+                    && text
+                        .tokens
+                        .get(next)
+                        .is_some_and(|t| t.kind == Kind::Mark('-') && !t.spaced);
                 next += usize::from(joined);
             }
             if next >= last || text.tokens[next].stem != *word {
@@ -231,19 +235,23 @@ mod tests {
 
     #[test]
     fn the_longest_phrase_stands() {
-        assert_eq!(found(&["hernia", "hiatal hernia"], "A hiatal hernia, no inguinal hernias."), [
-            (1, "hiatal hernia".to_owned()),
-            (0, "hernias".to_owned())
-        ]);
+        assert_eq!(
+            found(&["hernia", "hiatal hernia"], "A hiatal hernia, no inguinal hernias."),
+            [(1, "hiatal hernia".to_owned()), (0, "hernias".to_owned())]
+        );
     }
 
     #[test]
     fn choices_options_and_gaps() {
         let pattern = "(heart|cardiac silhouette) [size] ~ enlarged";
-        for text in ["heart enlarged", "Heart size is mildly enlarged", "cardiac-silhouette enlarged"] {
+        for text in
+            ["heart enlarged", "Heart size is mildly enlarged", "cardiac-silhouette enlarged"]
+        {
             assert_eq!(found(&[pattern], text).len(), 1, "{text}");
         }
-        for text in ["heart and aorta enlarged", "heart. Enlarged", "heart size a b c d e f enlarged"] {
+        for text in
+            ["heart and aorta enlarged", "heart. Enlarged", "heart size a b c d e f enlarged"]
+        {
             assert_eq!(found(&[pattern], text), [], "{text}");
         }
     }

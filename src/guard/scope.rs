@@ -39,25 +39,96 @@ impl Words {
     pub(super) fn new() -> Words {
         Words {
             verbs: stems(&[
-                "is", "are", "was", "were", "has", "have", "had", "remain", "remains", "appear",
-                "appears", "show", "shows", "demonstrate", "demonstrates", "may", "could",
+                "is",
+                "are",
+                "was",
+                "were",
+                "has",
+                "have",
+                "had",
+                "remain",
+                "remains",
+                "appear",
+                "appears",
+                "show",
+                "shows",
+                "demonstrate",
+                "demonstrates",
+                "may",
+                "could",
             ]),
             seen: stems(&[
-                "seen", "identified", "noted", "present", "evident", "demonstrated", "visualized",
-                "appreciated", "detected", "found", "visible", "suspected", "apparent",
+                "seen",
+                "identified",
+                "noted",
+                "present",
+                "evident",
+                "demonstrated",
+                "visualized",
+                "appreciated",
+                "detected",
+                "found",
+                "visible",
+                "suspected",
+                "apparent",
             ]),
             asserting: stems(&[
-                "stable", "unchanged", "mild", "moderate", "minimal", "small", "left", "right",
-                "probable", "chronic", "old", "mildly", "low", "persistent", "improved", "bibasilar",
-                "calcified", "severe", "borderline", "healed", "prior", "possible", "tortuous",
-                "cardiomegaly", "hyperinflated", "emphysema", "normal", "clear", "intact", "trace",
-                "slight", "minimally", "slightly", "streaky", "patchy", "degenerative", "scattered",
-                "sternotomy", "bilateral", "hyperexpanded", "multiple", "increased", "decreased",
-                "increasing", "new", "likely",
+                "stable",
+                "unchanged",
+                "mild",
+                "moderate",
+                "minimal",
+                "small",
+                "left",
+                "right",
+                "probable",
+                "chronic",
+                "old",
+                "mildly",
+                "low",
+                "persistent",
+                "improved",
+                "bibasilar",
+                "calcified",
+                "severe",
+                "borderline",
+                "healed",
+                "prior",
+                "possible",
+                "tortuous",
+                "cardiomegaly",
+                "hyperinflated",
+                "emphysema",
+                "normal",
+                "clear",
+                "intact",
+                "trace",
+                "slight",
+                "minimally",
+                "slightly",
+                "streaky",
+                "patchy",
+                "degenerative",
+                "scattered",
+                "sternotomy",
+                "bilateral",
+                "hyperexpanded",
+                "multiple",
+                "increased",
+                "decreased",
+                "increasing",
+                "new",
+                "likely",
             ]),
             with: stem("with"),
             before_with: stems(&[
-                "consistent", "compatible", "associated", "keeping", "comparison", "compared", "along",
+                "consistent",
+                "compatible",
+                "associated",
+                "keeping",
+                "comparison",
+                "compared",
+                "along",
             ]),
             or: stems(&["or", "nor"]),
             and: stem("and"),
@@ -73,8 +144,13 @@ impl Words {
 /// The flags of every token of the sentence.
 pub(super) fn scopes(lexicon: &Lexicon, words: &Words, text: &Text, sentence: Sentence) -> Vec<u8> {
     let cues = lexicon.cues.find(text, sentence.first, sentence.last);
-    let mut scope =
-        Scope { words, text, sentence, flags: vec![0; sentence.last - sentence.first], ends: Vec::new() };
+    let mut scope = Scope {
+        words,
+        text,
+        sentence,
+        flags: vec![0; sentence.last - sentence.first],
+        ends: Vec::new(),
+    };
     scope.ends = vec![false; scope.flags.len()];
     for cue in cues.iter().filter(|cue| cue.value == Cue::End) {
         scope.ends[cue.first - sentence.first] = true;
@@ -166,7 +242,10 @@ impl Scope<'_> {
             {
                 return at;
             }
-            if (comma || stem == self.words.and) && at > from && self.begins_clause(at + 1, end, list) {
+            if (comma || stem == self.words.and)
+                && at > from
+                && self.begins_clause(at + 1, end, list)
+            {
                 return at;
             }
             at += 1;
@@ -189,7 +268,8 @@ impl Scope<'_> {
         let verb = (from..stop).find(|at| self.words.verbs.contains(&self.stem(*at)));
         if let Some(verb) = verb {
             // "No effusion and no pneumothorax are seen" goes on.
-            let seen = (verb..stop.min(verb + 4)).any(|at| self.words.seen.contains(&self.stem(at)));
+            let seen =
+                (verb..stop.min(verb + 4)).any(|at| self.words.seen.contains(&self.stem(at)));
             let or_before = list.is_some_and(|or| (from..verb).contains(&or));
             return !seen && !or_before;
         }

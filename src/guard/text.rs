@@ -193,12 +193,10 @@ impl<'a> Text<'a> {
         let alone = |at: usize| self.tokens.get(at).is_none_or(|token| token.spaced);
         let behind = match token.kind {
             Kind::Mark('-' | '*' | '•' | '·' | '–' | '—') if alone(at + 1) => at + 1,
-            Kind::Number if token.end - token.start <= MARKER_DIGITS => {
-                match self.mark(at + 1) {
-                    Some('.' | ')') if alone(at + 2) || self.capital(at + 2) => at + 2,
-                    _ => return at,
-                }
-            }
+            Kind::Number if token.end - token.start <= MARKER_DIGITS => match self.mark(at + 1) {
+                Some('.' | ')') if alone(at + 2) || self.capital(at + 2) => at + 2,
+                _ => return at,
+            },
             Kind::Mark('(') => match (self.tokens.get(at + 1).map(|t| t.kind), self.mark(at + 2)) {
                 (Some(Kind::Number), Some(')')) => at + 3,
                 _ => return at,
@@ -230,8 +228,7 @@ impl<'a> Text<'a> {
         match self.mark(at) {
             // The stops of "..." and ".)" stay together.
             Some('.' | '!' | '?')
-                if !next.spaced
-                    && matches!(next.kind, Kind::Mark('.' | '!' | '?' | ')' | '"')) =>
+                if !next.spaced && matches!(next.kind, Kind::Mark('.' | '!' | '?' | ')' | '"')) =>
             {
                 false
             }
@@ -260,7 +257,8 @@ impl<'a> Text<'a> {
         let initial = word.chars().count() == 1
             && before.checked_sub(1).is_some_and(|point| self.mark(point) == Some('.'))
             && !self.capital(at + 1);
-        let number = lower == "no" && self.tokens.get(at + 1).is_some_and(|t| t.kind == Kind::Number)
+        let number = lower == "no"
+            && self.tokens.get(at + 1).is_some_and(|t| t.kind == Kind::Number)
             && self.skip_marker(at + 1) == at + 1;
         initial || number || ABBREVIATIONS.contains(&lower.as_str())
     }
@@ -335,10 +333,10 @@ mod tests {
             ["Nodule of 3.5 mm.", "Seen by Dr. X. at 3 p.m. today.", "Clear"]
         );
         assert_eq!(sentences("in the apex.There is. ."), ["in the apex.", "There is."]);
-        assert_eq!(sentences("a small\nleft effusion\nClear lungs"), [
-            "a small\nleft effusion",
-            "Clear lungs"
-        ]);
+        assert_eq!(
+            sentences("a small\nleft effusion\nClear lungs"),
+            ["a small\nleft effusion", "Clear lungs"]
+        );
         assert_eq!(sentences("- one\n- two\n\nthree"), ["one", "two", "three"]);
         assert_eq!(sentences(""), [""; 0]);
         assert_eq!(sentences(". . ."), [""; 0]);

@@ -61,7 +61,11 @@ pub(crate) fn run(args: &Args, json: bool) -> Result<ExitCode> {
     }
     each(&args.pairs, |pair| {
         let report = guard.check(&pair.findings, &pair.impression, pair.prior.as_deref());
-        if json { output::object(&line(&pair.id, &report)) } else { output::text(&readable(&pair.id, &report)) }
+        if json {
+            output::object(&line(&pair.id, &report))
+        } else {
+            output::text(&readable(&pair.id, &report))
+        }
     })?;
     Ok(ExitCode::SUCCESS)
 }
@@ -122,7 +126,8 @@ fn evaluate(args: &Args, guard: &Guard, json: bool) -> Result<ExitCode> {
         Ok(())
     })?;
     if pairs.is_empty() {
-        let what = "holds no pairs; one object {\"id\", \"findings\", \"impression\"} a line is expected";
+        let what =
+            "holds no pairs; one object {\"id\", \"findings\", \"impression\"} a line is expected";
         let place = args.pairs.display().to_string();
         return Err(Error::BadData { place, what: what.to_owned() });
     }
@@ -131,7 +136,7 @@ fn evaluate(args: &Args, guard: &Guard, json: bool) -> Result<ExitCode> {
         guard.check(&pair.findings, &pair.impression, pair.prior.as_deref());
     }
     let micros = begin.elapsed().as_secs_f64() * 1e6 / pairs.len() as f64;
-    let cases = faithfulness::plant(guard, &pairs, args.seed);
+    let cases = faithfulness::plant(&pairs, args.seed);
     let figures = faithfulness::measure(guard, &pairs, &cases);
     if let Some(folder) = &args.report {
         write_report(folder, &pairs, &cases, &figures, micros)?;

@@ -130,7 +130,8 @@ pub fn measure(guard: &Guard, pairs: &[Pair], cases: &[Case]) -> Figures {
             .filter(|kind| count(&after, *kind) > count(&before, *kind))
             .collect();
         let there = |flag: &Flag| {
-            case.place.is_none_or(|(start, end)| flag.start < end.max(start + 1) && flag.end >= start)
+            case.place
+                .is_none_or(|(start, end)| flag.start < end.max(start + 1) && flag.end >= start)
         };
         let caught = after.iter().any(|f| kinds.contains(&f.kind) && there(f))
             && kinds.iter().any(|kind| new.contains(kind));
@@ -199,7 +200,9 @@ impl Figures {
             let list = self.causes(severity, 10);
             let list: Vec<Value> = list
                 .iter()
-                .map(|(kind, cause, n)| json!({ "kind": kind.name(), "cause": cause, "reports": n }))
+                .map(
+                    |(kind, cause, n)| json!({ "kind": kind.name(), "cause": cause, "reports": n }),
+                )
                 .collect();
             causes[severity.name()] = list.into();
         }
@@ -237,7 +240,9 @@ impl Figures {
         }
         for severity in Severity::ALL {
             let title = severity.name();
-            text.push_str(&format!("\n| cause of {title} flags | kind | reports |\n|---|---|---|\n"));
+            text.push_str(&format!(
+                "\n| cause of {title} flags | kind | reports |\n|---|---|---|\n"
+            ));
             for (kind, cause, n) in self.causes(severity, 10) {
                 text.push_str(&format!("| {cause} | {} | {n} |\n", kind.name()));
             }

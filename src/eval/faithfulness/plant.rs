@@ -12,14 +12,14 @@
 //!   same sentence unchanged is the control.
 //! - **insertion**: a sentence that a person wrote in another report's impression, which names one of that
 //!   report's MeSH headings and no negation; the report it goes to has no MeSH heading but "normal".
-//! - **removal**: the impression's only sentence that names an acute finding taken out of it.
+//! - **removal**: the impression's only sentence with a word for something acute ("pneumothorax") taken out of it,
+//!   where a findings sentence without denial and doubt has the word.
 //! - **repetition**: a sentence of at least two words twice.
 //! - **echo**: the findings, at least 12 words in two sentences, in place of the impression or behind it.
 
 use serde::Serialize;
 
 use super::Pair;
-use crate::guard::Guard;
 use crate::guard::text::words;
 use crate::sampler::SplitMix64;
 
@@ -133,8 +133,8 @@ fn behind(text: &str, sentence: &str) -> (String, (usize, usize)) {
 }
 
 /// Plants every error that can be planted, at most one of a kind in an impression (two measurements: a
-/// number and a unit). The same pairs, seed and lexicon make the same errors.
-pub fn plant(guard: &Guard, pairs: &[Pair], seed: u64) -> Vec<Case> {
+/// number and a unit). The same pairs and seed make the same errors.
+pub fn plant(pairs: &[Pair], seed: u64) -> Vec<Case> {
     let donors = donors(pairs);
     let mut random = SplitMix64::new(seed);
     let mut cases = Vec::new();
@@ -154,7 +154,7 @@ pub fn plant(guard: &Guard, pairs: &[Pair], seed: u64) -> Vec<Case> {
         add(Planted::Insertion, own(), insertion(pair, row, &donors, &mut random));
         add(Planted::Repetition, own(), repetition(pair, &mut random));
         add(Planted::Echo, own(), echo(pair, &mut random));
-        if let Some(text) = removal(guard, pair) {
+        if let Some(text) = removal(pair) {
             let (planted, place) = (Planted::Removal, None);
             cases.push(Case { row, planted, control: own(), text, place });
         }
@@ -172,8 +172,29 @@ const BOTH: [&str; 8] =
 const CHAMBERS: [&str; 8] =
     ["ventricle", "ventricular", "atrium", "atrial", "heart", "greater", "more", "than"];
 const PASSED: [&str; 24] = [
-    "sided", "side", "lower", "upper", "middle", "lobe", "lung", "basilar", "base", "apical", "pleural",
-    "small", "large", "mild", "moderate", "the", "and", "or", "of", "in", "mid", "posterior", "lateral",
+    "sided",
+    "side",
+    "lower",
+    "upper",
+    "middle",
+    "lobe",
+    "lung",
+    "basilar",
+    "base",
+    "apical",
+    "pleural",
+    "small",
+    "large",
+    "mild",
+    "moderate",
+    "the",
+    "and",
+    "or",
+    "of",
+    "in",
+    "mid",
+    "posterior",
+    "lateral",
     "anterior",
 ];
 
@@ -222,9 +243,49 @@ fn side(pair: &Pair, random: &mut SplitMix64) -> Option<(String, (usize, usize))
 
 const DENYING: [&str; 5] = ["no", "without", "negative", "not", "free"];
 const ADJECTIVES: [&str; 24] = [
-    "acute", "focal", "evidence", "of", "for", "definite", "large", "pleural", "visible", "significant",
-    "new", "active", "airspace", "air", "space", "radiographic", "pulmonary", "confluent", "suspicious",
-    "overt", "superimposed", "lobar", "displaced", "the",
+    "acute",
+    "focal",
+    "evidence",
+    "of",
+    "for",
+    "definite",
+    "large",
+    "pleural",
+    "visible",
+    "significant",
+    "new",
+    "active",
+    "airspace",
+    "air",
+    "space",
+    "radiographic",
+    "pulmonary",
+    "confluent",
+    "suspicious",
+    "overt",
+    "superimposed",
+    "lobar",
+    "displaced",
+    "the",
+];
+
+/// Nouns that name no finding: "no change" is no denial, "no acute disease" denies nothing by name.
+const GENERAL: [&str; 15] = [
+    "change",
+    "changes",
+    "interval",
+    "abnormality",
+    "abnormalities",
+    "disease",
+    "finding",
+    "findings",
+    "process",
+    "cardiopulmonary",
+    "radiographic",
+    "active",
+    "intrathoracic",
+    "osseous",
+    "complication",
 ];
 
 fn negation(pair: &Pair) -> Option<(String, (usize, usize))> {
@@ -248,7 +309,11 @@ fn negation(pair: &Pair) -> Option<(String, (usize, usize))> {
             let place = list.iter().position(|word| *word == noun).unwrap_or(0);
             list[..place].iter().any(|word| DENYING.contains(&word.as_str()))
         };
-        if noun.len() < 5 || holds.is_empty() || !holds.iter().all(|list| denies(list)) {
+        if noun.len() < 5
+            || GENERAL.contains(&noun.as_str())
+            || holds.is_empty()
+            || !holds.iter().all(|list| denies(list))
+        {
             continue;
         }
         // "No evidence of effusion": all of it goes; "without" becomes "with".
@@ -343,8 +408,22 @@ fn measurement(pair: &Pair, random: &mut SplitMix64) -> (String, Vec<Made>) {
 
 /// Words of MeSH headings that name no finding.
 const VAGUE: [&str; 16] = [
-    "pulmonary", "disease", "diseases", "cardiac", "medical", "thoracic", "vertebrae", "surgical",
-    "technical", "quality", "indexing", "chronic", "inserted", "implanted", "instruments", "normal",
+    "pulmonary",
+    "disease",
+    "diseases",
+    "cardiac",
+    "medical",
+    "thoracic",
+    "vertebrae",
+    "surgical",
+    "technical",
+    "quality",
+    "indexing",
+    "chronic",
+    "inserted",
+    "implanted",
+    "instruments",
+    "normal",
 ];
 
 /// Sentences that name a heading of their report: row, sentence.
@@ -360,9 +439,11 @@ fn donors(pairs: &[Pair]) -> Vec<(usize, &str)> {
         for (from, to) in sentences(&pair.impression) {
             let sentence = pair.impression[from..to].trim();
             let own = words(sentence);
-            let negative = ["no", "without", "negative", "not", "resolved", "normal", "clear", "resolution"];
+            let negative =
+                ["no", "without", "negative", "not", "resolved", "normal", "clear", "resolution"];
             let clean = !own.iter().any(|word| negative.contains(&word.as_str()));
-            let names = own.iter().any(|word| headings.iter().any(|h| h[..6] == word[..6.min(word.len())]));
+            let names =
+                own.iter().any(|word| headings.iter().any(|h| h[..6] == word[..6.min(word.len())]));
             if clean && names && own.len() >= 2 {
                 found.push((row, sentence));
             }
@@ -371,7 +452,12 @@ fn donors(pairs: &[Pair]) -> Vec<(usize, &str)> {
     found
 }
 
-fn insertion(pair: &Pair, row: usize, donors: &[(usize, &str)], random: &mut SplitMix64) -> Option<Made> {
+fn insertion(
+    pair: &Pair,
+    row: usize,
+    donors: &[(usize, &str)],
+    random: &mut SplitMix64,
+) -> Option<Made> {
     let normal = !pair.mesh.is_empty() && pair.mesh.iter().all(|term| term == "normal");
     let (from, sentence) = pick(random, donors).filter(|_| normal)?;
     (from != row).then(|| behind(&pair.impression, sentence))
@@ -398,17 +484,33 @@ fn echo(pair: &Pair, random: &mut SplitMix64) -> Option<Made> {
     Some((findings.to_owned(), (0, findings.chars().count())))
 }
 
-fn removal(guard: &Guard, pair: &Pair) -> Option<String> {
-    let acute = guard.acute(&pair.findings, "");
-    let acute: Vec<_> = acute.iter().filter(|a| a.certain).map(|a| &a.concept).collect();
+const ACUTE: [&str; 7] = [
+    "pneumothorax",
+    "pneumonia",
+    "edema",
+    "pneumoperitoneum",
+    "pneumomediastinum",
+    "obstruction",
+    "failure",
+];
+const DOUBT: [&str; 14] = [
+    "no", "not", "without", "negative", "free", "may", "could", "possible", "probable", "versus",
+    "or", "question", "suggest", "exclude",
+];
+
+fn removal(pair: &Pair) -> Option<String> {
+    let certain = sentences(&pair.findings).iter().any(|(from, to)| {
+        let own = words(&pair.findings[*from..*to]);
+        own.iter().any(|word| ACUTE.contains(&word.as_str()))
+            && !own.iter().any(|word| DOUBT.contains(&word.as_str()))
+    });
     let divided = sentences(&pair.impression);
-    let names = |(from, to): &(usize, usize)| {
-        let named = guard.acute("", &pair.impression[*from..*to]);
-        named.iter().any(|a| acute.contains(&&a.concept))
+    let names = |(from, to): &&(usize, usize)| {
+        words(&pair.impression[*from..*to]).iter().any(|word| ACUTE.contains(&word.as_str()))
     };
-    let naming: Vec<&(usize, usize)> = divided.iter().filter(|place| names(place)).collect();
+    let naming: Vec<&(usize, usize)> = divided.iter().filter(names).collect();
     let [(from, to)] = naming.as_slice() else { return None };
-    if divided.len() < 2 {
+    if divided.len() < 2 || !certain {
         return None;
     }
     Some(replace(&pair.impression, *from, *to, "").0.trim().to_owned())
