@@ -156,12 +156,28 @@ impl<'a> Checks<'a> {
                 self.put(kind, severity, place, message, Some(mention.concept), None);
             }
         }
-        if mention.sides != 0 {
-            // Its own sides if the findings give it any, else those of what it may be seen as.
-            let sum = if (own.sides | own.nearby) & (LEFT | RIGHT) != 0 { own } else { all };
-            let verdict = judge(mention.sides, sum.sides, sum.nearby, self.findings.sides.anywhere);
-            self.side(mention.concept, mention, verdict);
+        // What the findings say of the very thing, else of its kinds, else of what it may be seen as.
+        let exact = self.findings.sum(&[mention.concept]);
+        let said = |sum: &super::evidence::Sum| (sum.sides | sum.nearby) & (LEFT | RIGHT) != 0;
+        let sum = [exact, own].into_iter().find(said).unwrap_or(all);
+        for side in laterality::each(mention.sides) {
+            let anywhere = self.findings.sides.anywhere;
+            let mut verdict = judge(side, sum.sides, sum.nearby, anywhere);
+            let related = exact.sides == 0 && own.sides == 0;
+            if verdict == Verdict::Fits && related && self.words_oppose(mention, side) {
+                verdict = Verdict::Opposite;
+            }
+            self.side(mention.concept, mention, side, verdict);
         }
+    }
+
+    /// Whether the words around a side of the mention stand in the findings with the other side only.
+    fn words_oppose(&self, mention: &Mention, side: u8) -> bool {
+        let from = self.read.sides.partition_point(|s| s.sentence < mention.sentence);
+        let own = self.read.sides[from..].iter().take_while(|s| s.sentence == mention.sentence);
+        let both = LEFT | RIGHT;
+        own.filter(|s| s.side & both == side & both && s.side & both != both)
+            .any(|s| self.findings.sides.opposed(self.read, s))
     }
 
     /// The findings sentence, if any is known, of a denial that `mention` contradicts.
@@ -185,13 +201,13 @@ impl<'a> Checks<'a> {
         })
     }
 
-    fn side(&mut self, concept: u16, mention: &Mention, verdict: Verdict) {
+    fn side(&mut self, concept: u16, mention: &Mention, said: u8, verdict: Verdict) {
         if verdict == Verdict::Fits
-            || !self.said.insert((Kind::Side, mention.sentence, concept, mention.sides))
+            || !self.said.insert((Kind::Side, mention.sentence, concept, said))
         {
             return;
         }
-        let side = name(mention.sides);
+        let side = name(said);
         let label = self.label(concept);
         let message = match verdict {
             Verdict::Opposite => {
@@ -199,9 +215,11 @@ impl<'a> Checks<'a> {
             }
             _ => format!("{label}: \"{side}\", but the findings name no such side"),
         };
-        let sides = self.read.sides.iter().filter(|side| side.sentence == mention.sentence);
+        let from = self.read.sides.partition_point(|s| s.sentence < mention.sentence);
+        let sides =
+            self.read.sides[from..].iter().take_while(|s| s.sentence == mention.sentence).take(200);
         let place = sides
-            .filter(|side| side.side & mention.sides != 0)
+            .filter(|side| side.side & said != 0)
             .min_by_key(|side| side.first.abs_diff(mention.first))
             .map_or((mention.first, mention.last), |side| (side.first, side.last));
         let sentence =
@@ -262,7 +280,7 @@ impl<'a> Checks<'a> {
     fn lone_sides(&mut self) {
         let read = self.read;
         for side in read.sides.iter().filter(|side| !side.attached) {
-            let denied = read.in_sentence(side.sentence).iter().any(|m| m.denied);
+            let denied = read.in_sentence(side.sentence).iter().take(200).any(|m| m.denied);
             let anywhere = self.findings.sides.anywhere;
             let verdict = if self.findings.sides.opposed(read, side) {
                 judge(side.side, (LEFT | RIGHT) & !side.side, 0, anywhere)

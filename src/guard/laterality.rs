@@ -289,16 +289,17 @@ pub(super) enum Verdict {
     Absent,
 }
 
+/// The sides of a mention one by one: "left and right" are two, "bilateral" is one.
+pub(super) fn each(said: u8) -> impl Iterator<Item = u8> {
+    let one = said & BILATERAL != 0 && said & BOTH == BOTH;
+    let sides = if one { [BOTH | BILATERAL, 0] } else { [said & LEFT, said & RIGHT] };
+    sides.into_iter().filter(|side| *side != 0)
+}
+
 /// Judges sides said of something for which the findings have `own` (said of it) and `nearby` (said in
 /// the same sentence).
 pub(super) fn judge(said: u8, own: u8, nearby: u8, anywhere: u8) -> Verdict {
-    let one_word = said & BILATERAL != 0;
     let said = said & BOTH;
-    if said == BOTH && !one_word {
-        // "Left and right": each for itself.
-        let left = judge(LEFT, own, nearby, anywhere);
-        return if left == Verdict::Fits { judge(RIGHT, own, nearby, anywhere) } else { left };
-    }
     if said == 0 || said & !(own & BOTH) == 0 {
         return Verdict::Fits;
     }
@@ -315,9 +316,7 @@ pub(super) fn judge(said: u8, own: u8, nearby: u8, anywhere: u8) -> Verdict {
     }
     if said & nearby != 0 {
         Verdict::Fits
-    } else if own & BOTH != 0 {
-        Verdict::Opposite
-    } else if nearby & BOTH != 0 && anywhere & said == 0 {
+    } else if (own | nearby) & BOTH != 0 {
         Verdict::Opposite
     } else if anywhere & said == 0 {
         Verdict::Absent

@@ -124,17 +124,15 @@ pub fn measure(guard: &Guard, pairs: &[Pair], cases: &[Case]) -> Figures {
         let before = check(case.row, &case.control);
         let after = check(case.row, &case.text);
         let kinds = called_for(case.planted);
-        let count = |flags: &[Flag], kind| flags.iter().filter(|f| f.kind == kind).count();
-        let new: BTreeSet<Kind> = Kind::ALL
-            .into_iter()
-            .filter(|kind| count(&after, *kind) > count(&before, *kind))
-            .collect();
+        let known: BTreeSet<(Kind, &str)> =
+            before.iter().map(|f| (f.kind, f.message.as_str())).collect();
+        let fresh = |f: &&Flag| !known.contains(&(f.kind, f.message.as_str()));
+        let new: BTreeSet<Kind> = after.iter().filter(fresh).map(|f| f.kind).collect();
         let there = |flag: &Flag| {
             case.place
                 .is_none_or(|(start, end)| flag.start < end.max(start + 1) && flag.end >= start)
         };
-        let caught = after.iter().any(|f| kinds.contains(&f.kind) && there(f))
-            && kinds.iter().any(|kind| new.contains(kind));
+        let caught = after.iter().filter(fresh).any(|f| kinds.contains(&f.kind) && there(f));
         let recall = figures.recall.entry(case.planted).or_default();
         recall.0 += usize::from(caught);
         recall.1 += 1;

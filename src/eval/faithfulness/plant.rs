@@ -242,7 +242,11 @@ fn side(pair: &Pair, random: &mut SplitMix64) -> Option<(String, (usize, usize))
 }
 
 const DENYING: [&str; 5] = ["no", "without", "negative", "not", "free"];
-const ADJECTIVES: [&str; 24] = [
+const ADJECTIVES: [&str; 28] = [
+    "apparent",
+    "obvious",
+    "convincing",
+    "typical",
     "acute",
     "focal",
     "evidence",
@@ -270,7 +274,8 @@ const ADJECTIVES: [&str; 24] = [
 ];
 
 /// Nouns that name no finding: "no change" is no denial, "no acute disease" denies nothing by name.
-const GENERAL: [&str; 15] = [
+const GENERAL: [&str; 16] = [
+    "progression",
     "change",
     "changes",
     "interval",
@@ -326,7 +331,8 @@ fn negation(pair: &Pair) -> Option<(String, (usize, usize))> {
             }
         }
         if lower == "without" {
-            return Some(replace(text, from, to, "with "));
+            let (changed, (start, _)) = replace(text, from, to, "with ");
+            return Some((changed, (start, start + noun.len() + 30)));
         }
         // The place is the noun's, which is what is now asserted.
         if text[..from].ends_with("There is ") {
