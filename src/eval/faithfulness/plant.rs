@@ -6,7 +6,8 @@
 //!   "left pleural effusion", passing over adjectives) stands in findings sentences with the old side and in
 //!   none with the new one or both, or where the findings do not name the new side or both at all.
 //! - **negation**: the "no" or "without" of a sentence taken away, where findings sentences with "no",
-//!   "without" or "negative" hold its first noun, and none without such a word does.
+//!   "without" or "negative" hold its first noun, and none without such a word does, nor with one of
+//!   "large", "acute", … that the impression does not have.
 //! - **measurement**: another number, or mm for cm, where no number of the findings is the new one. Where an
 //!   impression has none, a findings sentence with a number is put behind it, and its copy is changed; the
 //!   same sentence unchanged is the control.
@@ -273,6 +274,8 @@ const ADJECTIVES: [&str; 28] = [
     "the",
 ];
 
+/// "No large effusion" denies no effusion.
+const PARTIAL: [&str; 6] = ["large", "acute", "displaced", "new", "active", "suspicious"];
 /// Nouns that name no finding: "no change" is no denial, "no acute disease" denies nothing by name.
 const GENERAL: [&str; 16] = [
     "progression",
@@ -310,9 +313,12 @@ fn negation(pair: &Pair) -> Option<(String, (usize, usize))> {
             .map(|(.., word)| word.to_lowercase())
             .find(|word| !ADJECTIVES.contains(&word.as_str()))?;
         let holds: Vec<&Vec<String>> = there.iter().filter(|list| list.contains(&noun)).collect();
+        let own = words(text);
         let denies = |list: &Vec<String>| {
             let place = list.iter().position(|word| *word == noun).unwrap_or(0);
+            let part = |word: &String| PARTIAL.contains(&word.as_str()) && !own.contains(word);
             list[..place].iter().any(|word| DENYING.contains(&word.as_str()))
+                && !list[place.saturating_sub(2)..place].iter().any(part)
         };
         if noun.len() < 5
             || GENERAL.contains(&noun.as_str())
