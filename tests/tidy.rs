@@ -36,7 +36,10 @@ const LONG: &[(&str, &str)] = &[
     ("src/gguf/parse.rs", "one resumable parser, whose steps share their state"),
     ("src/guard/checks.rs", "the checks side by side, over one state"),
     ("src/guard/lexicon.rs", "one file format, from its fields to the relations between concepts"),
-    ("src/eval/faithfulness/plant.rs", "all planted errors, with the words that make each one an error"),
+    (
+        "src/eval/faithfulness/plant.rs",
+        "all planted errors, with the words that make each one an error",
+    ),
     ("src/web.rs", "the whole surface for JavaScript in the one file that may know of it"),
     ("tests/compare.rs", "one list of planted faults over one table of cases"),
     ("tests/executors.rs", "one table of models and faults for both executors and the engine"),

@@ -149,12 +149,12 @@ impl<'a> Checks<'a> {
                 let message = format!("the findings deny {}", concept.label);
                 self.put(Kind::Negation, severity, place, message, Some(mention.concept), sentence);
             }
-        } else if all.asserted == 0 {
-            if self.said.insert((Kind::Unsupported, mention.sentence, mention.concept, 0)) {
-                let message = format!("the findings do not mention {}", concept.label);
-                let (kind, severity) = (Kind::Unsupported, Severity::Soft);
-                self.put(kind, severity, place, message, Some(mention.concept), None);
-            }
+        } else if all.asserted == 0
+            && self.said.insert((Kind::Unsupported, mention.sentence, mention.concept, 0))
+        {
+            let message = format!("the findings do not mention {}", concept.label);
+            let (kind, severity) = (Kind::Unsupported, Severity::Soft);
+            self.put(kind, severity, place, message, Some(mention.concept), None);
         }
         // What the findings say of the very thing, else of its kinds, else of what it may be seen as.
         let exact = self.findings.sum(&[mention.concept]);

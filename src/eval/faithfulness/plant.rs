@@ -331,10 +331,9 @@ fn negation(pair: &Pair) -> Option<(String, (usize, usize))> {
         let mut to = found.get(at + 1).map_or(text.len(), |(from, ..)| *from);
         let rest: Vec<String> =
             found[at + 1..].iter().take(3).map(|(.., word)| word.to_lowercase()).collect();
-        if let Some(skip) = rest.iter().position(|word| word == "of" || word == "for") {
-            if rest.iter().any(|word| word == "evidence") {
-                to = found.get(at + 2 + skip).map_or(text.len(), |(from, ..)| *from);
-            }
+        let skip = rest.iter().position(|word| word == "of" || word == "for");
+        if let Some(skip) = skip.filter(|_| rest.iter().any(|word| word == "evidence")) {
+            to = found.get(at + 2 + skip).map_or(text.len(), |(from, ..)| *from);
         }
         if lower == "without" {
             let (changed, (start, _)) = replace(text, from, to, "with ");
