@@ -172,7 +172,8 @@ export class RadllamaClient {
 
   async #makeSealed(fetcher, signal) {
     const { source, module } = await fetcher.call('parts', {}, { signal });
-    const made = await sealedLink(source, () => this.#ordinaryWorker(), {
+    let made = null;
+    made = await sealedLink(source, () => this.#ordinaryWorker(), {
       onNews: ({ lost }) => lost !== undefined && this.#lose(new RadllamaError('device_lost', `the GPU was lost (${lost || 'no reason given'}); load the model again`)),
       onEnd: (error) => {
         made?.remove();

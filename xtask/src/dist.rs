@@ -38,6 +38,7 @@ pub(crate) fn build() -> Result<()> {
         let name = relative(&from, path)?;
         if name.starts_with("examples/")
             || name.ends_with(".d.ts")
+            || name == "package.json"
             || name.ends_with(".md") && !name.starts_with("weights/")
         {
             continue;
