@@ -200,13 +200,14 @@ pub struct Engine<E> {
     clock: Clock,
     /// The ids whose keys and values the cache holds.
     cached: Vec<u32>,
-    /// Prefill chunk that kept within [`CHUNK_MS`] so far.
+    /// Prefill chunk, as the last ones took their time.
     chunk: u32,
 }
 
-/// Prefill starts with chunks of this many tokens and doubles while they take less than [`CHUNK_MS`]: long
-/// enough to be efficient, short enough to cancel.
-const FIRST_CHUNK: u32 = 32;
+/// Prefill starts with chunks of this many tokens, doubles while they take less than [`CHUNK_MS`] and halves
+/// where they take several times that: long enough to be efficient, short enough to cancel within a second.
+const FIRST_CHUNK: u32 = 16;
+const MIN_CHUNK: u32 = 8;
 const CHUNK_MS: f64 = 120.0;
 /// Decode steps a submit: at least five, so that a device that is slow to submit to is not held up;
 /// more while a batch takes less than [`BATCH_MS`].
@@ -415,8 +416,11 @@ impl<E: Executor> Run<'_, '_, E> {
             self.executor.prefill(Step::new(done as u32, tokens as u32), last)?;
             if !last {
                 self.executor.wait().await?;
-                if (self.clock)() - before < CHUNK_MS {
+                let ms = (self.clock)() - before;
+                if ms < CHUNK_MS {
                     *self.chunk = (*self.chunk * 2).min(self.executor.chunk());
+                } else if ms > 4.0 * CHUNK_MS && *self.chunk > MIN_CHUNK {
+                    *self.chunk /= 2;
                 }
             }
             self.cached.extend(&self.generation.prompt_ids[done..done + tokens]);

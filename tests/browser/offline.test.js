@@ -59,7 +59,8 @@ test('a new version waits beside the running one until the page asks for it', as
 
 test('a file that is not the version’s is not kept', async (t) => {
   const { page, server } = await open(t, { context });
-  server.files.set('/app/format.js', Buffer.from('export const formatBytes = () => "tampered", formatRate = formatBytes;'));
+  const file = readFileSync(join(www, 'app/format.js'));
+  server.files.set('/app/format.js', Buffer.concat([file, Buffer.from('\n// tampered with')]));
   await visit(page, server);
   await page.waitForTimeout(1500);
   const state = await page.evaluate(async () => {

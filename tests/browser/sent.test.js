@@ -1,7 +1,7 @@
 // Nothing is sent: every request of the browser is recorded, and what the sealed worker tries fails.
 import assert from 'node:assert/strict';
 
-import { changeWorkers, load, open, visit } from './lib/browser.js';
+import { changeWorkers, load, open, sealedWorker, visit } from './lib/browser.js';
 import { test } from './lib/test.js';
 
 const IMPRESSIONS = 20;
@@ -33,6 +33,7 @@ test(`from the load to ${IMPRESSIONS} impressions no request is made`, async (t)
   assert.deepEqual(requests.slice(seen), [], 'the browser asked for nothing');
   assert.deepEqual(server.requests.slice(served).map(({ path }) => path), [], 'the server heard nothing');
   // Nothing that could connect is left but the page, whose policy forbids it.
+  await sealedWorker(page);
   const kinds = page.workers().map((worker) => worker.url());
   assert.ok(kinds.length === 1 && kinds[0].startsWith('blob:'), `only the sealed worker runs: ${kinds}`);
 });
@@ -79,7 +80,7 @@ test('the worker that reads reports has no way out, and says so', async (t) => {
   await visit(page, server, { model: 'none.json' });
   const { info } = await load(page);
   assert.ok(info);
-  const [sealed] = page.workers().filter((worker) => worker.url().startsWith('blob:'));
+  const sealed = await sealedWorker(page);
   assert.deepEqual(await sealed.evaluate(tryAll), []);
   assert.deepEqual(server.requests.filter(({ path }) => path.includes('leak')), []);
   const about = await page.evaluate(() => window.radllama.about);
@@ -115,7 +116,7 @@ test('a GPU that is lost is told at once, and the model can be loaded again', as
     window.load = () => ImpressionEngine.load({ model: 'weights/base.json' });
     window.engine = await window.load();
   });
-  const [sealed] = page.workers().filter((worker) => worker.url().startsWith('blob:'));
+  const sealed = await sealedWorker(page);
   await sealed.evaluate(() => self.lastDevice.destroy());
   const code = await page.evaluate(async () => (await window.engine.lost).code);
   assert.equal(code, 'device_lost');

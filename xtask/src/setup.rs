@@ -39,6 +39,12 @@ const CHROMIUM: Package = Package {
     reason: "the browser that the tests drive, and SwiftShader, its Vulkan driver on the CPU",
 };
 
+const FIREFOX: Package = Package {
+    name: "firefox-esr",
+    present: || firefox().is_some(),
+    reason: "the other browser that the tests drive",
+};
+
 /// What the demonstration needs: the wasm target and a Vulkan driver.
 pub(crate) fn for_demo() -> Result<()> {
     rust()?;
@@ -51,7 +57,7 @@ pub(crate) fn for_demo() -> Result<()> {
 /// What every check and test needs.
 pub(crate) fn everything() -> Result<()> {
     rust()?;
-    apt(&[VULKAN_LOADER, LAVAPIPE, CHROMIUM])?;
+    apt(&[VULKAN_LOADER, LAVAPIPE, CHROMIUM, FIREFOX])?;
     lavapipe()?;
     node()
 }
@@ -194,8 +200,11 @@ fn node() -> Result<()> {
     if std::fs::read(&stamp).is_ok_and(|installed| installed == lock) {
         return Ok(());
     }
-    say("npm packages in tests/browser", "Playwright, which drives the browser, and Dawn for Node");
-    // No install scripts: neither package needs one here.
+    say(
+        "npm packages in tests/browser",
+        "drivers of the browsers, Dawn for Node, and what a host of the package has",
+    );
+    // No install scripts: no package needs one here.
     run(program("npm", ["ci", "--ignore-scripts", "--no-audit", "--no-fund"]).current_dir(&dir))?;
     std::fs::write(stamp, lock)?;
     Ok(())
@@ -206,6 +215,13 @@ pub(crate) fn chromium() -> Option<PathBuf> {
     let given = std::env::var_os("RADLLAMA_CHROMIUM").map(PathBuf::from);
     let known = ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"];
     given.into_iter().chain(known.map(PathBuf::from)).find(|path| path.is_file())
+}
+
+/// Firefox's binary.
+pub(crate) fn firefox() -> Option<PathBuf> {
+    let given = std::env::var_os("RADLLAMA_FIREFOX").map(PathBuf::from);
+    let known = ["/usr/bin/firefox-esr", "/usr/bin/firefox"].map(PathBuf::from);
+    given.into_iter().chain(known).find(|path| path.is_file())
 }
 
 /// The ICD file of SwiftShader, which every Chromium carries.

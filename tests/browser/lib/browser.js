@@ -59,6 +59,15 @@ export async function changeWorkers(context, change) {
   });
 }
 
+/** The worker that reads reports, once the browser's driver knows of it. */
+export async function sealedWorker(page) {
+  for (;;) {
+    const found = page.workers().find((worker) => worker.url().startsWith('blob:'));
+    if (found) return found;
+    await page.waitForTimeout(50);
+  }
+}
+
 /** Opens the page with parameters in its address. */
 export async function visit(page, server, params = {}) {
   await page.goto(`${server.url}?${new URLSearchParams(params)}`);
