@@ -81,7 +81,8 @@ test('lines are numbered, recommendations stand apart, edits are kept over new v
 test('a stop while it writes keeps what was written, as a version', async (t) => {
   const { page } = await started(t, { fake: { msPerWord: 80 } });
   await page.click('#generate');
-  await page.waitForFunction(() => document.querySelectorAll('#lines li').length > 0);
+  await page.waitForFunction(() => document.querySelectorAll('#lines li').length > 1);
+  await picture(page, 'streaming');
   await page.keyboard.press('Escape');
   await idle(page);
   const { stats, impression } = await shown(page);

@@ -142,5 +142,5 @@ export function load(page, { manifest = 'weights/base.json', cancelWhen, ...opti
 /** Takes a picture of the whole page. */
 export async function picture(page, name) {
   mkdirSync(screenshots, { recursive: true });
-  await page.screenshot({ path: join(screenshots, `${name}.png`), fullPage: true });
+  await page.screenshot({ path: join(screenshots, `${name}.png`), fullPage: true, animations: 'disabled' });
 }
