@@ -198,7 +198,7 @@ test('a new version waits while an impression is written, and asks before text i
   assert.equal(await page.inputValue('#edit'), MODEL_TEXT);
   await page.click('#update-apply');
   await page.click('#confirm-yes');
-  assert.equal(await page.evaluate(() => globalThis.applied), true);
+  await page.waitForFunction(() => globalThis.applied === true);
 });
 
 test('closing with text in it asks first; nothing of it is stored', async (t) => {
