@@ -1,5 +1,8 @@
 import { ImpressionEngine, RadllamaError } from '../radllama.js';
 
+/** How long a stopped run may take to end before its first word, before the page goes on without it. */
+const LEAVE_MS = 300;
+
 /**
  * @typedef {{ model: import('../index.d.ts').ModelSource, adapter?: import('../index.d.ts').AdapterSource,
  *             template?: string, label: string }} Choice
@@ -68,10 +71,32 @@ export class Session extends EventTarget {
   write(findings, options, onText) {
     return this.#run('writing', async (signal) => {
       if (!this.engine) throw new RadllamaError('device_lost', 'the model is no longer loaded');
-      const run = this.engine.impression(findings, { ...options, signal });
-      run.result.catch(() => {}); // awaited below, after the iteration, which rejects with the same
-      for await (const { text } of run) onText(text);
-      return run.result;
+      const onPrefill = (done, total) => signal.aborted || options.onPrefill?.(done, total);
+      const run = this.engine.impression(findings, { ...options, onPrefill, signal });
+      let begun = false;
+      let left = false;
+      const reading = async () => {
+        for await (const { text } of run) {
+          if (left) break;
+          begun = true;
+          onText(text);
+        }
+        return run.result;
+      };
+      // The step that a slow GPU is in ends before the engine does. Where nothing is written yet there is
+      // nothing to wait for: the page is free at once, and the engine's next call queues behind it.
+      const leaving = new Promise((_, reject) => {
+        const leave = () => {
+          if (begun) return;
+          left = true;
+          reject(new RadllamaError('cancelled', 'cancelled'));
+        };
+        signal.addEventListener('abort', () => setTimeout(leave, LEAVE_MS), { once: true });
+      });
+      leaving.catch(() => {});
+      const result = reading();
+      result.catch(() => {}); // raced below
+      return Promise.race([result, leaving]);
     });
   }
 
