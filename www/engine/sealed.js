@@ -29,6 +29,8 @@ let memory; // the module's
  */
 let device = null;
 let engine = null;
+/** Why there is no engine any more, if there was one. @type {RadllamaError | null} */
+let gone = null;
 
 /**
  * Takes the compiled module, and tries its own seal.
@@ -214,7 +216,7 @@ function selfTest(mine, formats) {
     });
   });
   // A device that failed its test is not kept: the next load asks for a new one.
-  mine.tested.catch(() => device === mine && forgetDevice());
+  mine.tested.catch((error) => device === mine && forgetDevice(typed(error)));
   return mine.tested;
 }
 
@@ -224,7 +226,9 @@ function missingHint() {
     : 'WebGPU needs a secure page: open it over https or on localhost';
 }
 
-function forgetDevice() {
+/** @param {RadllamaError} why */
+function forgetDevice(why) {
+  gone = why;
   engine?.free();
   engine = null;
   device = null; // not freed: a test of it may still be running
@@ -263,7 +267,7 @@ async function run(options, { signal, report }, start) {
 }
 
 function loaded() {
-  if (!engine) throw new RadllamaError('internal', 'no model is loaded');
+  if (!engine) throw gone ?? new RadllamaError('internal', 'no model is loaded');
   return engine;
 }
 
@@ -294,8 +298,8 @@ serve(
   { start, load, impression, generate, info, setAdapter, dropAdapter },
   {
     queued: ['load', 'impression', 'generate', 'info', 'setAdapter', 'dropAdapter'],
-    onError(code) {
-      if (LOST.has(code)) forgetDevice();
+    onError(code, message) {
+      if (LOST.has(code)) forgetDevice(new RadllamaError(code, message));
       return { loaded: engine !== null };
     },
   },

@@ -26,7 +26,7 @@ export function handingOver(result, buffers) {
 /**
  * Answers calls.
  * @param {Record<string, (args: object, context: { signal: AbortSignal, report: (event: object) => void }) => unknown>} methods
- * @param {{ queued?: string[], onError?: (code: string) => object }} [options] `queued`: methods that
+ * @param {{ queued?: string[], onError?: (code: string, message: string) => object }} [options] `queued`: methods that
  *   run one at a time, in the order of their calls; `onError`: what else crosses with an error
  */
 export function serve(methods, { queued = [], onError = () => ({}) } = {}) {
@@ -48,7 +48,7 @@ export function serve(methods, { queued = [], onError = () => ({}) } = {}) {
       const { code, message } = typed(thrown);
       // After a trap the module's memory is in no known state.
       const fatal = thrown instanceof WebAssembly.RuntimeError;
-      self.postMessage({ id, error: { code, message, fatal, ...onError(code) } });
+      self.postMessage({ id, error: { code, message, fatal, ...onError(code, message) } });
     } finally {
       calls.delete(id);
     }
