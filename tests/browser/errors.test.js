@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 
 import { after } from 'node:test';
 
-import { load, open, picture, ready, shown, visit, write } from './lib/browser.js';
+import { idle, load, open, picture, ready, shown, visit, write } from './lib/browser.js';
 import { baseFile, serveModel } from './lib/models.js';
 import { test } from './lib/test.js';
 
@@ -78,4 +78,5 @@ test('an error is shown with its code and goes away with the next try', async ()
   await page.selectOption('#sample', { index: 1 });
   await page.click('#generate');
   assert.equal((await shown(page)).error, null);
+  await idle(page);
 });
