@@ -21,7 +21,7 @@ fn factors_are_halves_only_where_nothing_is_lost() {
     let tiny = Tiny::new(TensorType::F32);
     let file = tiny.files().remove(0);
     let (bytes, hash) = (Some(file.len() as u64), Some(sha256(&file)));
-    let part = Part { name: "tiny".into(), bytes, sha256: hash };
+    let part = Part { name: "tiny".into(), bytes, sha256: hash, ..Part::default() };
     let mut loader = Loader::new(CpuStore::default(), vec![part]);
     loader.push(0, &file).unwrap();
     let layout = loader.finish().unwrap().layout;

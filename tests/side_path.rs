@@ -50,7 +50,8 @@ fn device() -> (Gpu, Kernels) {
 
 fn weights<S: Store>(file: &[u8], store: S) -> Weights<S> {
     let (bytes, sha256) = (Some(file.len() as u64), Some(sha256(file)));
-    let mut loader = Loader::new(store, vec![Part { name: "tiny".into(), bytes, sha256 }]);
+    let mut loader =
+        Loader::new(store, vec![Part { name: "tiny".into(), bytes, sha256, ..Part::default() }]);
     loader.push(0, file).unwrap();
     loader.finish().unwrap()
 }

@@ -14,7 +14,8 @@ const FINDINGS = 'Small right pleural effusion. No pneumothorax.';
 
 /** Fails with what axe finds in the page as it stands. */
 async function check(page, state) {
-  await page.evaluate(() => Promise.all(document.getAnimations().filter(({ effect }) => effect.getTiming().iterations !== Infinity).map(({ finished }) => finished)));
+  // One that is cancelled has ended as well.
+  await page.evaluate(() => Promise.allSettled(document.getAnimations().filter(({ effect }) => effect.getTiming().iterations !== Infinity).map(({ finished }) => finished)));
   if (!(await page.evaluate(() => Boolean(globalThis.axe)))) await page.evaluate(AXE);
   const { violations, passes } = await page.evaluate((tags) => globalThis.axe.run(document, { runOnly: tags }), TAGS);
   const told = violations.flatMap(({ id, nodes }) => nodes.map(({ html, failureSummary }) => `${id}: ${html}\n${failureSummary}`));

@@ -12,21 +12,33 @@ import { test } from './lib/test.js';
 
 const BASE = { model: 'weights/base.json', beams: 1, max_new_tokens: 12 }; // enough to see it work; SwiftShader is slow
 const SAMPLE = 'Chest X-ray, routine';
+const HARDER = 'Chest X-ray, opacity and effusion';
 const LONGER = { ...BASE, max_new_tokens: 200 };
 
 test('a sample becomes an impression, and nothing is sent meanwhile', async (t) => {
   const { page, server } = await open(t);
-  await visit(page, server, { max_new_tokens: 16, beams: 2 });
+  await visit(page, server);
   await page.waitForSelector('#welcome:not([hidden])');
+  await picture(page, 'first-visit');
   assert.equal(server.weightRequests.length, 0, 'no model is fetched unasked');
-  await page.selectOption('#sample', { label: SAMPLE });
+  await page.selectOption('#sample', { label: HARDER });
   const first = await write(page);
   assert.equal(first.error, null);
   assert.ok(first.impression.length > 10, 'an impression is written');
   assert.match(first.stats, /tokens read at .* tokens\/s \(prefill\), \d+ written at .* tokens\/s \(decode\)/);
   assert.match(first.status, /radiology adapter/);
   assert.equal(await page.textContent('#sealed-text'), 'Sealed');
+  // What a newcomer sees, written by the model on this machine.
+  await page.emulateMedia({ colorScheme: 'dark' });
+  await picture(page, 'dark');
+  await page.emulateMedia({ colorScheme: 'light' });
+  await picture(page, 'light');
+  await page.setViewportSize({ width: 390, height: 844 });
+  await page.emulateMedia({ colorScheme: 'dark' });
+  await picture(page, 'phone');
+  await page.setViewportSize({ width: 1280, height: 860 });
   await page.click('#details-button');
+  await picture(page, 'details');
   assert.match(await page.textContent('#details'), /Graphics.+Kernels.+Model SHA-256.+Adapter SHA-256/s);
 
   const before = server.requests.length;

@@ -89,7 +89,7 @@ export class ImpressionEngine {
     }));
     this.info = {
       version, sealed,
-      gpu: { name: 'Apple M3 Pro', driver: 'Metal', vendor: 'apple', architecture: 'metal-3', tier: 'gpu', features: ['shader-f16', 'subgroups'], variants, passedOver: {}, maxBindingBytes: 2 ** 31 },
+      gpu: { name: 'Test double', driver: 'none', vendor: 'double', architecture: 'none', tier: 'gpu', features: ['shader-f16', 'subgroups'], variants, passedOver: {}, maxBindingBytes: 2 ** 31 },
       model: { name, notice: 'A research model: it learned from 2,400 chest X-ray reports of one source. Check every sentence.', licence: 'Base Apache-2.0; adapter for research use', template: 'report', contextTokens: 2048, gpuBytes: 131e6, sha256, adapter: { sha256: sha256[0], rank: 16, baseModel: 'SmolLM2-135M-Instruct' } },
       load: { totalBytes: fake.total, cachedBytes: 0, networkBytes, loadMs: 5210, wasmBytes: 21e6 },
     };
