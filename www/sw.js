@@ -11,6 +11,8 @@ const VERSION = FILES.reduce((hash, [path, sha]) => [...(path + sha)].reduce((h,
 const CACHE = `radllama-page-${VERSION.toString(16)}`;
 /** Manifests of models as they were last seen. They change without the page. */
 const MANIFESTS = 'radllama-manifests';
+/** Those that the page offers. */
+const OFFERED = ['weights/manifest.json', 'weights/base.json'];
 
 const scope = new URL('./', self.location.href);
 const kept = new Set(FILES.map(([path]) => new URL(path, scope).href));
@@ -38,6 +40,9 @@ async function precache() {
     await cache.put(url, await fetch(url, { cache: 'no-cache', integrity: `sha256-${sha}` }));
   };
   await Promise.all(FILES.map(add));
+  // A download may have begun before this worker stood between page and network.
+  const manifests = await caches.open(MANIFESTS);
+  await Promise.allSettled(OFFERED.map((path) => manifests.add(new Request(new URL(path, scope), { cache: 'no-cache' }))));
 }
 
 async function activate() {

@@ -40,7 +40,13 @@ async function visit(page, server) {
   await page.waitForFunction(() => document.getElementById('model-status').textContent !== 'Looking for a model');
   const interactive = await page.evaluate(() => performance.now());
   await page.fill('#findings', FINDINGS);
-  await page.keyboard.press('Control+Enter');
+  // As soon as the page takes it: a stored model loads by itself first.
+  await page.evaluate(() => {
+    const timer = setInterval(() => {
+      if (document.querySelector('#output li')?.textContent.trim()) clearInterval(timer);
+      else if (document.getElementById('stop').disabled) document.getElementById('generate').click();
+    }, 50);
+  });
   const at = (test) => page.waitForFunction(test).then((handle) => handle.jsonValue());
   const ready = at(() => window.radllama.session.engine && performance.now());
   const word = at(() => document.querySelector('#output li')?.textContent.trim() && performance.now());

@@ -177,4 +177,9 @@ test('two tabs load and write side by side', async (t) => {
   const [one, two] = await Promise.all(both);
   assert.ok(one.length > 0);
   assert.equal(one, two);
+  const bytes = server.weightRequests.reduce((sum, { range }) => {
+    const [from, to] = range.match(/\d+/g).map(Number);
+    return sum + to + 1 - from;
+  }, 0);
+  assert.equal(bytes, baseModel().bytes, 'the model is fetched once for both');
 });

@@ -4,7 +4,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 
 import { open, visit } from './lib/browser.js';
-import { www } from './lib/paths.js';
+import { root, www } from './lib/paths.js';
 import { test } from './lib/test.js';
 
 const context = { serviceWorkers: 'allow' };
@@ -26,7 +26,7 @@ test('after the first visit the page loads and writes with the server gone', asy
   await controlled(page);
   const before = await writeShort(page);
   await server.close();
-  await page.reload();
+  await page.reload(); // the page loads its stored model beside the one that is loaded here
   await page.waitForSelector('#findings');
   assert.equal(await writeShort(page), before);
 });
@@ -68,4 +68,20 @@ test('a file that is not the version’s is not kept', async (t) => {
     return { active: Boolean(registration?.active), controlled: navigator.serviceWorker.controller !== null };
   });
   assert.deepEqual(state, { active: false, controlled: false });
+});
+
+test('the folder for static hosts: one version in its own folder, and it works without the server too', async (t) => {
+  const { page, server } = await open(t, { context, server: { root: join(root, 'dist') } });
+  await visit(page, server);
+  await controlled(page);
+  const sources = await page.$$eval('script[src], link[href]', (all) => all.map((e) => e.getAttribute('src') ?? e.getAttribute('href')));
+  const [version] = sources.find((source) => source.endsWith('/app/main.js')).split('/');
+  assert.match(version, /^[0-9a-f]{12}$/);
+  const own = server.requests.filter(({ path }) => /\.(js|css|wasm|svg)$/.test(path) && path !== '/sw.js');
+  assert.ok(own.length > 10 && own.every(({ path }) => path.startsWith(`/${version}/`)), 'all of it is the version’s');
+  await page.evaluate(() => window.radllama.load('weights/base.json').then(() => window.radllama.dispose()));
+  await server.close();
+  await page.reload();
+  await page.waitForFunction(() => document.getElementById('model-status').textContent !== 'Looking for a model');
+  assert.match(await page.textContent('#model-status'), /SmolLM2/);
 });

@@ -96,10 +96,13 @@ class Round {
   #stream;
   #pieces;
   #heads = [];
+  #release = () => {};
 
   static async begin(files, cache, { signal, port }) {
     const round = new Round();
     round.files = files;
+    // Another tab that loads the same model is let finish: its files are then stored for this one.
+    if (cache) round.#release = await locked(`radllama-${files[0].sha256}`, signal);
     round.#entries = await openEntries(files, cache);
     round.begun = round.#entries.map((entry) => entry?.begun ?? false);
     let last = 0;
@@ -131,7 +134,16 @@ class Round {
     await this.#pieces.return?.();
     for (const entry of this.#entries) entry?.close();
     this.#entries = [];
+    this.#release();
   }
+}
+
+/** Takes a lock that all tabs share; what gives it back. It goes with the worker in any case. */
+function locked(name, signal) {
+  return new Promise((resolve, reject) => {
+    if (!navigator.locks) return resolve(() => {});
+    navigator.locks.request(name, { signal }, () => new Promise((release) => resolve(release))).catch(reject);
+  });
 }
 
 async function openEntries(files, cache) {

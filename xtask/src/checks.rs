@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::setup::{self, WASM_TARGET};
 use crate::shell::{cargo, program, root, shown, target};
-use crate::{package, page, wasm};
+use crate::{dist, package, page, wasm};
 
 /// What has passed and failed so far, and the names of what failed.
 #[derive(Default)]
@@ -99,6 +99,7 @@ pub(crate) fn test() -> Result<()> {
     let built = wasm::build().and_then(|()| page::assemble().map(drop));
     tally.check("building the page", built);
     tally.check("packing the npm package", package::assemble().map(drop));
+    tally.check("the folder for static hosts", dist::build());
     step("browser tests");
     let mut browser = program("node", ["--test", "--test-concurrency=1", "--test-reporter=tap"]);
     browser.args(browser_tests()?).current_dir(root().join("tests/browser"));

@@ -17,6 +17,7 @@ const TYPES = {
 
 /**
  * A file server that can misbehave. Its settings may be changed while it runs:
+ * - `root`: the folder that is served;
  * - `ranges`: whether byte ranges are answered (otherwise always the whole file, status 200);
  * - `cutAfter`: bytes of body after which a connection for a model file is destroyed;
  * - `cuts`: how many connections are still to be destroyed that way;
@@ -28,6 +29,7 @@ const TYPES = {
  * `requests` lists what was asked for: `{ method, path, range, bodyBytes }`.
  */
 export class TestServer {
+  root = www;
   ranges = true;
   cutAfter = Infinity;
   cuts = Infinity;
@@ -87,7 +89,7 @@ export class TestServer {
       return { bytes: given.length, read: (start, end) => [given.subarray(start, end)] };
     }
     if (given) return given;
-    const name = join(www, normalize(path.endsWith('/') ? `${path}index.html` : path));
+    const name = join(this.root, normalize(path.endsWith('/') ? `${path}index.html` : path));
     const info = await stat(name).catch(() => null);
     if (!info?.isFile()) return null;
     const read = (start, end) => (end > start ? createReadStream(name, { start, end: end - 1 }) : []);
