@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { after } from 'node:test';
 
-import { PIECE_BYTES } from '../../www/engine/cache.js';
+import { PIECE_BYTES } from '../../www/engine/limits.js';
 import { PieceStream } from '../../www/engine/download.js';
 import { TestServer } from './lib/server.js';
 import { test } from './lib/test.js';
