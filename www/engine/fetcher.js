@@ -142,7 +142,8 @@ class Round {
 function locked(name, signal) {
   return new Promise((resolve, reject) => {
     if (!navigator.locks) return resolve(() => {});
-    navigator.locks.request(name, { signal }, () => new Promise((release) => resolve(release))).catch(reject);
+    const denied = () => (signal.aborted ? reject(cancelled()) : resolve(() => {})); // a frame without storage has no locks
+    navigator.locks.request(name, { signal }, () => new Promise((release) => resolve(release))).catch(denied);
   });
 }
 
