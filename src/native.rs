@@ -127,7 +127,7 @@ impl ModelFiles {
                     name: file.path.clone(),
                     bytes: Some(file.bytes),
                     sha256: Some(file.sha256.clone()),
-                    hash: true,
+                    ..Part::default()
                 };
                 PartFile::open(&folder.join(&file.path), part)
             })

@@ -180,7 +180,7 @@ impl ModelLoader {
             name: file.path.clone(),
             bytes: Some(file.bytes),
             sha256: Some(file.sha256.clone()),
-            hash: true,
+            ..Part::default()
         };
         let parts = manifest.files.iter().map(part).collect();
         let about = About {

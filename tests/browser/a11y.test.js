@@ -1,23 +1,19 @@
 // Accessibility: axe in every state, both themes and on a phone; the keyboard alone; a screen reader's
 // live region that does not chatter; reduced motion.
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
-import { createRequire } from 'node:module';
 
+import { runAxe } from './lib/axe.js';
 import { idle } from './lib/browser.js';
 import { calls, openFake } from './lib/fake.js';
 import { test } from './lib/test.js';
 
-const AXE = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
-const TAGS = ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice'];
 const FINDINGS = 'Small right pleural effusion. No pneumothorax.';
 
 /** Fails with what axe finds in the page as it stands. */
 async function check(page, state) {
   // One that is cancelled has ended as well.
   await page.evaluate(() => Promise.allSettled(document.getAnimations().filter(({ effect }) => effect.getTiming().iterations !== Infinity).map(({ finished }) => finished)));
-  if (!(await page.evaluate(() => Boolean(globalThis.axe)))) await page.evaluate(AXE);
-  const { violations, passes } = await page.evaluate((tags) => globalThis.axe.run(document, { runOnly: tags }), TAGS);
+  const { violations, passes } = await runAxe(page);
   const told = violations.flatMap(({ id, nodes }) => nodes.map(({ html, failureSummary }) => `${id}: ${html}\n${failureSummary}`));
   assert.deepEqual(told, [], state);
   assert.ok(passes.length > 15, `${state}: axe looked at something`);

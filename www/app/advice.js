@@ -19,4 +19,4 @@ export const ADVICE = {
 };
 
 /** Codes after which the model has to be loaded again. */
-export const RELOADS = new Set(['device_lost', 'internal', 'worker', 'disposed']);
+export const RELOADS = new Set(['device_lost', 'internal']);

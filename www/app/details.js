@@ -4,6 +4,7 @@ import { ask } from './dialogs.js';
 import { $, el, fillTerms, toast } from './dom.js';
 import { count, formatBytes, formatRate } from './format.js';
 import { icon } from './icons.js';
+import { keep, kept } from './kept.js';
 
 const KEY = 'radllama-details';
 
@@ -23,7 +24,7 @@ export class Details {
       event.stopPropagation();
       this.toggle(false);
     });
-    if (this.#beside && kept() !== 'closed') this.#open(true);
+    if (this.#beside && kept(KEY) !== 'closed') this.#open(true);
     this.#showSent();
     this.showEngine();
     this.showResult(null);
@@ -36,7 +37,7 @@ export class Details {
 
   toggle(open = $('details').hidden) {
     this.#open(open);
-    keep(open ? 'open' : 'closed');
+    keep(KEY, open ? 'open' : 'closed');
     if (open) $('details-title').focus();
     else $('details-button').focus();
   }
@@ -152,19 +153,3 @@ const pairs = (record) => {
   return entries.length ? el('ul', {}, ...entries.map(([key, value]) => el('li', {}, `${key}: ${value}`))) : null;
 };
 const hashes = (all) => (all.length ? el('ul', {}, ...all.map((hash) => el('li', {}, el('code', {}, hash)))) : null);
-
-function kept() {
-  try {
-    return localStorage.getItem(KEY);
-  } catch {
-    return null;
-  }
-}
-
-function keep(value) {
-  try {
-    localStorage.setItem(KEY, value);
-  } catch {
-    // Not kept, then.
-  }
-}

@@ -1,5 +1,6 @@
 import { dialogOpen } from './dialogs.js';
 import { $, el } from './dom.js';
+import { keep, kept } from './kept.js';
 
 const MAC = /mac|iphone|ipad/i.test(navigator.userAgentData?.platform ?? navigator.platform ?? '');
 const KEY = 'radllama-single-keys';
@@ -20,8 +21,8 @@ export function startShortcuts(shortcuts) {
   $('keys').replaceChildren(...shortcuts.flatMap(({ keys, text }) => [
     el('dt', {}, text), el('dd', {}, ...keys.map((key) => el('kbd', {}, name(key)))),
   ]));
-  $('single-keys').checked = kept() !== 'off';
-  $('single-keys').onchange = () => keep($('single-keys').checked ? 'on' : 'off');
+  $('single-keys').checked = kept(KEY) !== 'off';
+  $('single-keys').onchange = () => keep(KEY, $('single-keys').checked ? 'on' : 'off');
   $('help-button').onclick = () => $('help').showModal();
 
   addEventListener('keydown', (event) => {
@@ -44,19 +45,3 @@ function matches({ chord, alt, single }, event) {
 
 /** Whether a key typed here would write. */
 const writesIn = (target) => target instanceof HTMLElement && (target.isContentEditable || target.matches('textarea, select, input:not([type=radio]):not([type=checkbox])'));
-
-function kept() {
-  try {
-    return localStorage.getItem(KEY);
-  } catch {
-    return null;
-  }
-}
-
-function keep(value) {
-  try {
-    localStorage.setItem(KEY, value);
-  } catch {
-    // Not kept, then.
-  }
-}

@@ -1,5 +1,6 @@
 import { $, say } from './dom.js';
 import { icon } from './icons.js';
+import { keep } from './kept.js';
 
 const KEY = 'radllama-theme';
 const NEXT = { system: 'dark', dark: 'light', light: 'system' };
@@ -12,12 +13,7 @@ export function startTheme() {
   const set = (theme) => {
     if (theme === 'system') delete document.documentElement.dataset.theme;
     else document.documentElement.dataset.theme = theme;
-    try {
-      if (theme === 'system') localStorage.removeItem(KEY);
-      else localStorage.setItem(KEY, theme);
-    } catch {
-      // Not kept, then.
-    }
+    keep(KEY, theme === 'system' ? null : theme);
     show(theme);
   };
   const show = (theme) => {

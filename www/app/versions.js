@@ -41,11 +41,6 @@ export class Versions {
     return this.current !== null && !same(this.current.now, this.current.model);
   }
 
-  /** Whether any version holds an edit. */
-  get anyEdited() {
-    return this.all.some(({ now, model, edited }) => !same(now, model) || edited !== null);
-  }
-
   /** The model's text, or, where that already stands there, the edit that it took the place of. */
   restore() {
     const { current } = this;

@@ -125,7 +125,7 @@ export async function deleteEntry(sha256) {
  * @param {string} sha256
  * @param {number} bytes
  */
-export async function storedBytes(sha256, bytes) {
+async function storedBytes(sha256, bytes) {
   const dir = await directory(false);
   try {
     const [data, journal] = await Promise.all(
@@ -190,16 +190,22 @@ async function remembered() {
 
 const sum = (numbers) => numbers.reduce((a, b) => a + b, 0);
 
+/**
+ * How large a model is and how much of it is stored.
+ * @param {{ sha256: string, bytes: number }[]} files
+ */
+export async function storedModel(files) {
+  return {
+    totalBytes: sum(files.map(({ bytes }) => bytes)),
+    storedBytes: sum(await Promise.all(files.map(({ sha256, bytes }) => storedBytes(sha256, bytes)))),
+    sha256: files.map(({ sha256 }) => sha256),
+  };
+}
+
 /** The stored models with their sizes; those of which nothing is left are not among them. */
 export async function storedModels() {
-  const models = await Promise.all(
-    (await remembered()).map(async ({ name, files }) => ({
-      name,
-      totalBytes: sum(files.map(({ bytes }) => bytes)),
-      storedBytes: sum(await Promise.all(files.map(({ sha256, bytes }) => storedBytes(sha256, bytes)))),
-      sha256: files.map(({ sha256 }) => sha256),
-    })),
-  );
+  const all = await remembered();
+  const models = await Promise.all(all.map(async ({ name, files }) => ({ name, ...(await storedModel(files)) })));
   return models.filter((model) => model.storedBytes > 0).toSorted((a, b) => a.name.localeCompare(b.name));
 }
 

@@ -58,23 +58,15 @@ export class ImpressionEngine {
   impression(findings, { signal, onPrefill, ...options } = {}) {
     const updates = new Updates();
     let text = '';
-    const run = {
-      signal,
-      onPrefill,
-      onDelta: (delta) => updates.push({ text: (text += delta), delta }),
-      onDraft: (draft) => {
-        const delta = draft.startsWith(text) ? draft.slice(text.length) : null;
-        updates.push({ text: (text = draft), delta });
-      },
+    const show = (whole) => {
+      const delta = whole.startsWith(text) ? whole.slice(text.length) : null;
+      updates.push({ text: (text = whole), delta });
     };
+    const run = { signal, onPrefill, onDelta: (delta) => show(text + delta), onDraft: show };
     const writing = this.#client.impression(String(findings), snakeCased(options), run);
     const result = writing.then(
       (written) => {
-        // The last word on the text is the result's.
-        if (written.text !== text) {
-          const delta = written.text.startsWith(text) ? written.text.slice(text.length) : null;
-          updates.push({ text: written.text, delta });
-        }
+        if (written.text !== text) show(written.text); // the last word on the text is the result's
         updates.end();
         return this.#result(written);
       },

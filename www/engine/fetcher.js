@@ -4,34 +4,21 @@
  * serve.js says how it is talked to, pieces.js how the sealed worker talks to it while it loads.
  */
 import {
-  deleteAll, deleteEntry, deleteModel, evictOthers, openEntry, rememberModel, storedBytes, storedModels,
+  deleteAll, deleteEntry, deleteModel, evictOthers, openEntry, rememberModel, storedModel, storedModels,
 } from './cache.js';
 import { PieceStream } from './download.js';
 import { RadllamaError, cancelled, typed } from './errors.js';
-import { fetchManifest, manifestFiles, networkError } from './manifest.js';
+import { fetchManifest, get, manifestFiles } from './manifest.js';
 import { handingOver, serve } from './serve.js';
 
 /** Progress is told at most this often. */
 const PROGRESS_MS = 50;
 
-/** Fetches something, or fails as `network`. */
-async function get(url, signal) {
-  let response;
-  try {
-    response = await fetch(url, { signal });
-  } catch (error) {
-    if (signal?.aborted) throw cancelled();
-    throw networkError(url, typed(error).message);
-  }
-  if (!response.ok) throw networkError(url, `the server answered ${response.status}`);
-  return response;
-}
-
 /** The sealed worker's source and its WebAssembly module. */
 async function parts(_, { signal }) {
   const [source, module] = await Promise.all([
-    get(new URL('./sealed.js', import.meta.url).href, signal).then((response) => response.text()),
-    get(new URL('../pkg/radllama_bg.wasm', import.meta.url).href, signal).then(compiled),
+    get(new URL('./sealed.js', import.meta.url).href, { signal }).then((response) => response.text()),
+    get(new URL('../pkg/radllama_bg.wasm', import.meta.url).href, { signal }).then(compiled),
   ]);
   return { source, module };
 }
@@ -161,7 +148,7 @@ async function openEntries(files, cache) {
 /** An adapter's two files from a folder. @param {{ url: string }} args */
 async function adapter({ url }, { signal }) {
   const folder = url.endsWith('/') ? url : `${url}/`;
-  const file = async (name) => (await get(new URL(name, folder).href, signal)).arrayBuffer();
+  const file = async (name) => (await get(new URL(name, folder).href, { signal })).arrayBuffer();
   const [config, weights] = await Promise.all([file('adapter_config.json'), file('adapter_model.safetensors')]);
   return handingOver({ config, weights }, [config, weights]);
 }
@@ -173,11 +160,7 @@ async function adapter({ url }, { signal }) {
 async function probe({ manifestUrl }, { signal }) {
   const text = await fetchManifest(manifestUrl, signal);
   const { name, notice = null } = parsed(text);
-  const files = manifestFiles(text, manifestUrl);
-  const stored = await Promise.all(files.map(({ sha256, bytes }) => storedBytes(sha256, bytes)));
-  const sum = (numbers) => numbers.reduce((a, b) => a + b, 0);
-  const totalBytes = sum(files.map(({ bytes }) => bytes));
-  return { name, notice, totalBytes, storedBytes: sum(stored), sha256: files.map(({ sha256 }) => sha256) };
+  return { name, notice, ...(await storedModel(manifestFiles(text, manifestUrl))) };
 }
 
 /** A manifest as far as a probe needs it. The engine is what checks it in full. */

@@ -8,21 +8,31 @@ import { RadllamaError, throwIfCancelled, typed } from './errors.js';
  */
 
 /**
+ * Fetches something whole, or fails as `network` or `cancelled`.
+ * @param {string} url
+ * @param {RequestInit} [options]
+ * @returns {Promise<Response>}
+ */
+export async function get(url, options) {
+  let response;
+  try {
+    response = await fetch(url, options);
+  } catch (error) {
+    throwIfCancelled(options?.signal);
+    throw networkError(url, typed(error).message);
+  }
+  if (!response.ok) throw networkError(url, `the server answered ${response.status}`);
+  return response;
+}
+
+/**
  * Fetches a manifest's text. Whether it is a good manifest is for the engine to say.
  * @param {string} url
  * @param {AbortSignal} [signal]
  * @returns {Promise<string>}
  */
 export async function fetchManifest(url, signal) {
-  let response;
-  try {
-    response = await fetch(url, { signal, cache: 'no-cache' });
-  } catch (error) {
-    throwIfCancelled(signal);
-    throw networkError(url, typed(error).message);
-  }
-  if (!response.ok) throw networkError(url, `the server answered ${response.status}`);
-  return response.text();
+  return (await get(url, { signal, cache: 'no-cache' })).text();
 }
 
 /**

@@ -16,9 +16,9 @@ const VERSIONED: &[&str] = &["app", "engine", "pkg", "widget", "radllama.js"];
 /// What a first visit may cost besides the model, compressed.
 const MAX_BYTES: usize = 1_000_000;
 
-/// Makes dist/ from the assembled page.
+/// Makes dist/ from the page in target/www, which must be assembled.
 pub(crate) fn build() -> Result<()> {
-    let (from, to) = (page::assemble()?, shell::root().join("dist"));
+    let (from, to) = (page::root(), shell::root().join("dist"));
     if to.exists() {
         std::fs::remove_dir_all(&to)?;
     }
@@ -51,8 +51,8 @@ pub(crate) fn build() -> Result<()> {
             std::fs::write(&dest, with_version(&std::fs::read_to_string(path)?, &version))?;
         } else if name == "sw.js" {
             std::fs::copy(shell::root().join("www/sw.js"), &dest)?; // its list is of other paths here
-        } else if std::fs::hard_link(path, &dest).is_err() {
-            std::fs::copy(path, &dest)?;
+        } else {
+            page::place(path, &dest)?;
         }
     }
     list_files(&to)?;

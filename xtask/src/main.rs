@@ -65,7 +65,7 @@ fn main() -> Result<()> {
         Task::Setup => setup::everything(),
         Task::Wasm => wasm::build(),
         Task::Page => page::assemble().map(drop),
-        Task::Dist => dist::build(),
+        Task::Dist => page::assemble().and_then(|_| dist::build()),
         Task::Package => package::assemble().map(drop),
         Task::Serve { port } => serve::serve(&page::root(), port),
     }

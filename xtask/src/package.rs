@@ -1,7 +1,7 @@
 //! The npm package `radllama`: the engine's JavaScript, the widget and the WebAssembly module in one
 //! folder, packed as a registry would get it. The page and the weights are no part of it.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
 
@@ -25,13 +25,14 @@ pub(crate) fn assemble() -> Result<PathBuf> {
     }
     std::fs::create_dir_all(&dir)?;
     for part in PARTS {
-        copy(&www.join(part), &dir.join(part))?;
+        let missing = || format!("{part} is missing: run `cargo xtask wasm` and `page`");
+        page::place(&www.join(part), &dir.join(part)).with_context(missing)?;
     }
     for part in ["package.json", "README.md"] {
-        copy(&source.join("www").join(part), &dir.join(part))?;
+        page::place(&source.join("www").join(part), &dir.join(part))?;
     }
     for part in ["LICENSE-MIT", "LICENSE-APACHE"] {
-        copy(&source.join(part), &dir.join(part))?;
+        page::place(&source.join(part), &dir.join(part))?;
     }
     let version = crate_version()?;
     let line = format!("\"version\": \"{version}\"");
@@ -55,18 +56,4 @@ fn crate_version() -> Result<String> {
     let manifest = std::fs::read_to_string(shell::root().join("Cargo.toml"))?;
     let line = manifest.lines().find_map(|line| line.strip_prefix("version = "));
     Ok(line.context("Cargo.toml names no version")?.trim_matches('"').to_owned())
-}
-
-/// Copies a file or a folder with all it holds.
-fn copy(from: &Path, to: &Path) -> Result<()> {
-    let missing = || format!("{} is missing: run `cargo xtask wasm` and `page`", from.display());
-    if !from.is_dir() {
-        return std::fs::copy(from, to).map(drop).with_context(missing);
-    }
-    std::fs::create_dir_all(to)?;
-    for entry in std::fs::read_dir(from).with_context(missing)? {
-        let name = entry?.file_name();
-        copy(&from.join(&name), &to.join(&name))?;
-    }
-    Ok(())
 }

@@ -28,28 +28,24 @@ pub(crate) fn assemble() -> Result<PathBuf> {
     Ok(page)
 }
 
-/// Copies a directory. Files are hard-linked where the file system can, as weights are large; a
-/// linked file is replaced, never written through, so the source is safe.
-fn place(from: &Path, to: &Path) -> Result<()> {
+/// Copies a file or a directory. Files are hard-linked where the file system can, as weights are large;
+/// a linked file is replaced, never written through, so the source is safe.
+pub(crate) fn place(from: &Path, to: &Path) -> Result<()> {
+    if from.is_file() {
+        if to.exists() {
+            std::fs::remove_file(to)?;
+        }
+        if std::fs::hard_link(from, to).is_err() {
+            std::fs::copy(from, to).with_context(|| format!("copying {}", from.display()))?;
+        }
+        return Ok(());
+    }
     std::fs::create_dir_all(to)?;
     let entries =
         std::fs::read_dir(from).with_context(|| format!("{} is missing", from.display()))?;
     for entry in entries {
-        let (source, dest) = {
-            let entry = entry?;
-            (entry.path(), to.join(entry.file_name()))
-        };
-        if source.is_dir() {
-            place(&source, &dest)?;
-            continue;
-        }
-        if dest.exists() {
-            std::fs::remove_file(&dest)?;
-        }
-        if std::fs::hard_link(&source, &dest).is_err() {
-            std::fs::copy(&source, &dest)
-                .with_context(|| format!("copying {}", source.display()))?;
-        }
+        let entry = entry?;
+        place(&entry.path(), &to.join(entry.file_name()))?;
     }
     Ok(())
 }
