@@ -1,8 +1,10 @@
-//! What JavaScript sees. The only file that knows of it.
+//! What JavaScript sees. The only module that knows of it; the guard's part is in a file of its own.
 //!
 //! Errors cross as `Error` objects with a stable `code`. Methods take `&self` and share what they need
 //! behind reference counts, so that a load can go on while the self-test runs, and a cancel can arrive
 //! while a model writes.
+
+mod guard;
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;

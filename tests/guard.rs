@@ -246,6 +246,32 @@ fn long_texts_take_no_long_time() {
     }
 }
 
+/// The text between two places that count UTF-16 code units.
+fn slice_utf16(text: &str, [start, end]: [usize; 2]) -> String {
+    let units: Vec<u16> = text.encode_utf16().collect();
+    String::from_utf16(&units[start..end]).unwrap()
+}
+
+#[test]
+fn places_in_utf16_slice_as_javascript_does() {
+    let findings = "😀 Évidence. 😀😀 Right tension pneumothorax. Heart size is normal.";
+    let impression = "😀 Left pneumothorax, é 😀.";
+    let report = Guard::built_in().unwrap().check(findings, impression, None);
+    let report = report.in_utf16(findings, impression);
+    let line = &report.lines[0];
+    assert_eq!(slice_utf16(impression, [line.start, line.end]), line.text);
+    let [sentence] = line.support[..] else { panic!("{line:?}") };
+    assert!(slice_utf16(findings, sentence).contains("Right tension pneumothorax"), "{sentence:?}");
+    let side = report.flags.iter().find(|flag| flag.kind == Kind::Side).unwrap();
+    assert!(slice_utf16(impression, [side.start, side.end]).contains("Left"), "{side:?}");
+    let acute = &report.acute[0];
+    assert!(slice_utf16(findings, [acute.start, acute.end]).contains("pneumothorax"), "{acute:?}");
+    let last = report.flags.iter().filter_map(|flag| flag.findings);
+    for place in last {
+        slice_utf16(findings, place); // cuts no pair in two
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(300))]
 
@@ -269,6 +295,14 @@ proptest! {
         for flag in &report.flags {
             prop_assert!(flag.start <= flag.end && flag.end <= own, "{:?}", flag);
             prop_assert!(flag.line < report.lines.len().max(1), "{:?}", flag);
+        }
+        let there: Vec<_> = report.lines.iter().flat_map(|line| &line.support).copied().collect();
+        let turned = report.in_utf16(&findings, &impression);
+        for line in &turned.lines {
+            prop_assert_eq!(slice_utf16(&impression, [line.start, line.end]), line.text.clone());
+        }
+        for (before, now) in there.iter().zip(turned.lines.iter().flat_map(|line| &line.support)) {
+            prop_assert_eq!(slice(&findings, before[0], before[1]), slice_utf16(&findings, *now));
         }
     }
 }

@@ -182,6 +182,89 @@ export interface ImpressionDelta {
   readonly text: string;
   /** What came to it; `null` where a beam search changed its mind about earlier words. */
   readonly delta: string | null;
+  /**
+   * What the guard says of this text as far as it is written: nothing of what may still come. `null` where this
+   * update was not checked, as one shortly before was; the last update always is, as {@link ImpressionResult.guard}.
+   */
+  readonly guard: GuardReport | null;
+}
+
+/** First and behind-the-last UTF-16 code unit: `text.slice(...place)` is what stands there. */
+export type Place = readonly [start: number, end: number];
+
+/** What a flag is about. */
+export type GuardKind =
+  | 'side'
+  | 'measurement'
+  | 'negation'
+  | 'unsupported'
+  | 'comparison'
+  | 'omission'
+  | 'degenerate';
+
+/** `hard`: an error in all likelihood. `soft`: to be looked at. `advisory`: a reminder. */
+export type GuardSeverity = 'hard' | 'soft' | 'advisory';
+
+/** A sentence or list item of an impression, without its number. */
+export interface GuardLine {
+  readonly text: string;
+  /** In the impression, in UTF-16 code units. */
+  readonly start: number;
+  readonly end: number;
+  /** The findings sentences that support it, in order. */
+  readonly support: readonly Place[];
+}
+
+/** Something in an impression that the findings do not bear out. */
+export interface GuardFlag {
+  readonly kind: GuardKind;
+  readonly severity: GuardSeverity;
+  /** Number of the line, from 0. What is left out has the last line's. */
+  readonly line: number;
+  /** In the impression, in UTF-16 code units. What is left out stands at the end. */
+  readonly start: number;
+  readonly end: number;
+  /** For people; holds nothing of the report. */
+  readonly message: string;
+  /** The lexicon's concept, where the flag is about one. */
+  readonly concept?: string;
+  /** Where the findings say otherwise, or say what is left out. */
+  readonly findings?: Place;
+}
+
+/** A finding that calls for telling somebody at once. */
+export interface GuardAcute {
+  readonly concept: string;
+  /** What to call it, such as `tension pneumothorax`. */
+  readonly label: string;
+  /** Whether it is said for certain. */
+  readonly certain: boolean;
+  /** Where it stands, and where its place counts. */
+  readonly section: 'findings' | 'impression';
+  readonly start: number;
+  readonly end: number;
+}
+
+/**
+ * What the guard says of an impression: words and rules over two texts, without a model. It tells where they
+ * disagree, not which is right. All places count UTF-16 code units, as `slice` and selections do; those of
+ * `support`, of `findings` and of acute findings there are the findings', all others the impression's. (The
+ * command line counts Unicode scalar values.)
+ */
+export interface GuardReport {
+  readonly lines: readonly GuardLine[];
+  /** By line, then place. */
+  readonly flags: readonly GuardFlag[];
+  /** Each concept once. */
+  readonly acute: readonly GuardAcute[];
+}
+
+export interface CheckOptions {
+  /** The prior report, or the comparison section; without one, words of comparison are flagged. */
+  readonly prior?: string | null;
+  /** The impression is still being written: that it is unfinished or leaves something out is not said yet. */
+  readonly part?: boolean;
+  readonly signal?: AbortSignal;
 }
 
 export interface ImpressionResult {
@@ -200,6 +283,8 @@ export interface ImpressionResult {
     readonly prefillTokensPerS: number;
     readonly decodeTokensPerS: number;
   };
+  /** What the guard says of the text; of one that was stopped as of a part. */
+  readonly guard: GuardReport;
   /** The ids of the tokens that were written. */
   readonly ids: readonly number[];
   /** Kernel → variant. */
@@ -255,6 +340,17 @@ export class ImpressionEngine {
   /** The models in the browser's storage. */
   static stored(): Promise<readonly StoredModel[]>;
 
+  /**
+   * Checks an impression against its findings without a model: the engine itself is fetched, no more. Both
+   * texts are read by the sealed worker.
+   * @throws {RadllamaError} `network`, `cancelled`
+   */
+  static check(
+    findings: string,
+    impression: string,
+    options?: CheckOptions & { readonly baseUrl?: string | URL },
+  ): Promise<GuardReport>;
+
   /** Removes stored models: the one with these files, or all. One that another tab is loading stays. */
   static deleteStored(model?: StoredModel): Promise<void>;
 
@@ -271,6 +367,14 @@ export class ImpressionEngine {
    *     const { text, stop } = await run.result;
    */
   impression(findings: string, options?: ImpressionOptions): ImpressionRun;
+
+  /**
+   * Checks an impression against its findings, also while another is being written; takes about a millisecond.
+   *
+   *     const { lines, flags } = await engine.check(findings, text, { prior });
+   *     for (const { start, end, message } of flags) mark(text.slice(start, end), message);
+   */
+  check(findings: string, impression: string, options?: CheckOptions): Promise<GuardReport>;
 
   /**
    * Runs the loaded model with another adapter, or none (`null`), without loading the model again. One

@@ -9,8 +9,8 @@
 //! negation, sides, measures, findings, degenerate text. docs/guard.md says what they are worth, measured on
 //! impressions that people wrote and on errors planted in them.
 //!
-//! All places are counted in Unicode scalar values. Messages name concepts of the lexicon, sides and
-//! numbers, and quote no text.
+//! All places are counted in Unicode scalar values; [`Report::in_utf16`] counts them anew for JavaScript.
+//! Messages name concepts of the lexicon, sides and numbers, and quote no text.
 
 mod checks;
 pub mod degenerate;
@@ -23,6 +23,7 @@ mod measure;
 mod phrase;
 mod scope;
 pub mod text;
+mod utf16;
 
 use serde::Serialize;
 

@@ -2,6 +2,8 @@ import { RadllamaError, cancelled, typed } from './errors.js';
 import { Link } from './link.js';
 import { sealedLink } from './seal.js';
 
+/** @typedef {import('../index.d.ts').GuardReport} GuardReport */
+
 /**
  * The engine as the main thread sees it: every call is a promise, and every failure a RadllamaError with
  * a stable `code`. Two workers do the work: the fetcher, which is ended as soon as a model is loaded,
@@ -71,12 +73,27 @@ export class RadllamaClient {
    * and `stop: 'cancelled'`.
    * @param {string} findings
    * @param {object} [options] the engine's
-   * @param {{ signal?: AbortSignal, onDelta?: (text: string) => void,
-   *           onDraft?: (text: string) => void, // by beams: the whole text that leads so far
-   *           onPrefill?: (done: number, total: number) => void }} [run]
+   * @param {{ signal?: AbortSignal, onDelta?: (text: string, guard?: GuardReport) => void,
+   *           onDraft?: (text: string, guard?: GuardReport) => void, // by beams: the whole text that leads so far
+   *           onPrefill?: (done: number, total: number) => void }} [run] `guard`: of the text up to there; not each time
    */
   impression(findings, options, run) {
     return this.#write('impression', { findings, options }, run);
+  }
+
+  /**
+   * Checks an impression against its findings. Needs no model: where none was loaded yet, the sealed worker
+   * is started for it.
+   * @param {string} findings
+   * @param {string} impression
+   * @param {{ prior?: string, part?: boolean, signal?: AbortSignal }} [options] `part`: it is still being written
+   * @returns {Promise<GuardReport>}
+   */
+  async check(findings, impression, { prior, part = false, signal } = {}) {
+    if (signal?.aborted) throw cancelled();
+    const running = await this.#sealed?.catch(() => null);
+    const link = running?.link ?? (await this.#fetching((fetcher) => this.#startSealed(fetcher)));
+    return link.call('check', { findings, impression, prior, part }, { signal });
   }
 
   /**
@@ -211,8 +228,8 @@ export class RadllamaClient {
 
   #write(method, args, run) {
     const onEvent = (event) => {
-      if (event.type === 'delta') run?.onDelta?.(event.text);
-      if (event.type === 'draft') run?.onDraft?.(event.text);
+      if (event.type === 'delta') run?.onDelta?.(event.text, event.guard);
+      if (event.type === 'draft') run?.onDraft?.(event.text, event.guard);
       if (event.type === 'prefill') run?.onPrefill?.(event.done, event.total);
     };
     return this.#call(method, args, { signal: run?.signal, onEvent });

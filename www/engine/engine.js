@@ -55,18 +55,28 @@ export class ImpressionEngine {
     return withClient(undefined, (client) => client.deleteStored(model?.sha256));
   }
 
+  static async check(findings, impression, { baseUrl, ...options } = {}) {
+    const key = String(baseUrl ?? '');
+    if (!checkers.has(key)) checkers.set(key, new RadllamaClient({ baseUrl }));
+    return told(checkers.get(key).check(String(findings), String(impression), checking(options)));
+  }
+
+  check(findings, impression, options = {}) {
+    return told(this.#client.check(String(findings), String(impression), checking(options)));
+  }
+
   impression(findings, { signal, onPrefill, ...options } = {}) {
     const updates = new Updates();
     let text = '';
-    const show = (whole) => {
+    const show = (whole, guard = null) => {
       const delta = whole.startsWith(text) ? whole.slice(text.length) : null;
-      updates.push({ text: (text = whole), delta });
+      updates.push({ text: (text = whole), delta, guard });
     };
-    const run = { signal, onPrefill, onDelta: (delta) => show(text + delta), onDraft: show };
+    const run = { signal, onPrefill, onDelta: (delta, guard) => show(text + delta, guard), onDraft: show };
     const writing = this.#client.impression(String(findings), snakeCased(options), run);
     const result = writing.then(
       (written) => {
-        if (written.text !== text) show(written.text); // the last word on the text is the result's
+        if (written.text !== text) show(written.text, written.guard); // the last word on the text is the result's
         updates.end();
         return this.#result(written);
       },
@@ -103,7 +113,7 @@ export class ImpressionEngine {
     };
   }
 
-  #result({ text, stop, prompt_tokens: prompt, reused_tokens: reused, ids, timings }) {
+  #result({ text, stop, prompt_tokens: prompt, reused_tokens: reused, ids, timings, guard }) {
     return {
       text,
       stop,
@@ -115,6 +125,7 @@ export class ImpressionEngine {
         decodeTokensPerS: timings.decode_tokens_per_s,
       },
       ids,
+      guard,
       variants: this.info.gpu.variants,
       modelSha256: this.info.model.sha256,
       adapterSha256: this.info.model.adapter?.sha256 ?? null,
@@ -122,6 +133,14 @@ export class ImpressionEngine {
     };
   }
 }
+
+/** Clients that check without a model, by the address of the package. @type {Map<string, RadllamaClient>} */
+const checkers = new Map();
+
+const checking = ({ prior, part, signal }) => ({ prior: prior ?? undefined, part: Boolean(part), signal });
+
+/** A promise whose failure is a RadllamaError. */
+const told = (promise) => promise.catch((error) => Promise.reject(typed(error)));
 
 const NO_PROGRESS = {
   totalBytes: 0, loadedBytes: 0, cachedBytes: 0, networkBytes: 0, pushedBytes: 0, pipelines: { done: 0, total: 0 },

@@ -6,7 +6,7 @@
  * serve.js says how it is talked to. On a page its imports are laid together into one file (see
  * `cargo xtask page`), because under that policy nothing can be imported.
  */
-import { CancelToken, Gpu, ModelLoader, initSync, version } from '../pkg/radllama.js';
+import { CancelToken, Gpu, Guard, ModelLoader, initSync, version } from '../pkg/radllama.js';
 import { RadllamaError, cancelled, throwIfCancelled, typed } from './errors.js';
 import { requestSubgroups } from './gpu-features.js';
 import { FilePieces, RemotePieces } from './pieces.js';
@@ -16,6 +16,9 @@ import { serve } from './serve.js';
 const FLUSH_BYTES = 32 * 1024 * 1024;
 /** Progress is told at most this often. */
 const PROGRESS_MS = 50;
+/** Between two checks of a text that is being written pass at least so many ms, and so many times what the last one took. */
+const CHECK_PAUSE_MS = 40;
+const CHECK_PAUSE = 10;
 
 // What leaves the device of no use: it remembers its first fault.
 const LOST = new Set(['device_lost', 'device_refused', 'out_of_memory']);
@@ -234,9 +237,41 @@ function forgetDevice(why) {
   device = null; // not freed: a test of it may still be running
 }
 
-/** @param {{ findings: string, options?: object }} args */
-function impression({ findings, options }, context) {
-  return run(options, context, (...rest) => loaded().impression(findings, ...rest));
+/**
+ * Writes an impression. The guard reads it as it grows: some deltas and drafts have a `guard` for the text
+ * up to there, the result has the whole text's.
+ * @param {{ findings: string, options?: object }} args
+ */
+async function impression({ findings, options }, context) {
+  const prior = options?.prior;
+  let text = '';
+  let pauseUntil = 0;
+  const report = (event) => {
+    const { type } = event;
+    if (type === 'delta' || type === 'draft') {
+      text = type === 'draft' ? event.text : text + event.text;
+      const now = performance.now();
+      if (now >= pauseUntil) {
+        event.guard = check({ findings, impression: text, prior, part: true });
+        const took = performance.now() - now;
+        pauseUntil = now + took + Math.max(CHECK_PAUSE_MS, CHECK_PAUSE * took);
+      }
+    }
+    context.report(event);
+  };
+  const written = await run(options, { ...context, report }, (...rest) => loaded().impression(findings, ...rest));
+  const part = written.stop === 'cancelled'; // the reader knows that it is unfinished
+  return { ...written, guard: check({ findings, impression: written.text, prior, part }) };
+}
+
+let guard = null;
+/**
+ * The guard's report on an impression. Needs no model, and does not wait for one that is writing.
+ * @param {{ findings: string, impression: string, prior?: string, part?: boolean }} args
+ */
+function check({ findings, impression, prior, part = false }) {
+  guard ??= new Guard();
+  return guard.check(findings, impression, prior, part);
 }
 
 /** @param {{ promptIds: ArrayLike<number>, options?: object }} args */
@@ -295,7 +330,7 @@ function macrotask() {
 // A device that goes away is told at once, not with the next report.
 requestSubgroups((message) => device && self.postMessage({ lost: message }));
 serve(
-  { start, load, impression, generate, info, setAdapter, dropAdapter },
+  { start, load, impression, check, generate, info, setAdapter, dropAdapter },
   {
     queued: ['load', 'impression', 'generate', 'info', 'setAdapter', 'dropAdapter'],
     onError(code, message) {
