@@ -8,7 +8,7 @@ use super::findings::{Mention, Reading};
 use super::laterality::{self, LEFT, RIGHT, Verdict, judge};
 use super::lexicon::{ConceptKind, Lexicon, Remark};
 use super::measure::Measure;
-use super::{Acute, Flag, Kind, Section, Severity};
+use super::{Acute, Extent, Flag, Kind, Section, Severity};
 
 /// Most measures of the findings that are compared with.
 const MEASURES: usize = 200;
@@ -60,8 +60,8 @@ impl<'a> Checks<'a> {
         Checks { lexicon, findings, read, measured, flags: Vec::new(), said: HashSet::new() }
     }
 
-    /// Runs all checks; those that need the end of the text only if it is `whole`.
-    pub(super) fn run(&mut self, prior: Option<&str>, whole: bool) {
+    /// Runs all checks; those that need the end of the text only if it has come.
+    pub(super) fn run(&mut self, prior: Option<&str>, extent: Extent) {
         let read = self.read;
         for mention in &read.mentions {
             match mention.kind {
@@ -76,8 +76,8 @@ impl<'a> Checks<'a> {
         self.lone_sides();
         self.measures();
         self.comparisons(prior);
-        self.degenerate(whole);
-        if whole {
+        self.degenerate(extent);
+        if extent != Extent::Part {
             self.omissions();
         }
     }
@@ -333,11 +333,15 @@ impl<'a> Checks<'a> {
         }
     }
 
-    fn degenerate(&mut self, whole: bool) {
+    fn degenerate(&mut self, extent: Extent) {
         let text = &self.read.text;
         let mut faults: Vec<Fault> = degenerate::repeated(text);
         faults.extend(degenerate::echoed(&self.findings.read.text, text));
-        faults.extend(degenerate::unfinished(text).filter(|_| whole));
+        faults.extend(match extent {
+            Extent::Whole => degenerate::unfinished(text),
+            Extent::Part => None,
+            Extent::Cut => degenerate::unfinished(text).or_else(|| degenerate::cut(text)),
+        });
         for fault in faults {
             let place = (fault.first, fault.last);
             self.flag(Kind::Degenerate, Severity::Hard, place, fault.message.to_owned());

@@ -130,6 +130,16 @@ pub(super) fn unfinished(text: &Text) -> Option<Fault> {
     })
 }
 
+/// The end of a text that the token limit ended; a full stop may stand there by chance.
+pub(super) fn cut(text: &Text) -> Option<Fault> {
+    let last = text.tokens.len().checked_sub(1)?;
+    Some(Fault {
+        first: last,
+        last: last + 1,
+        message: "the text ends where no more tokens were allowed",
+    })
+}
+
 /// Sentences that stand twice, and words in circles.
 pub(super) fn repeated(text: &Text) -> Vec<Fault> {
     let mut found = Vec::new();

@@ -187,6 +187,17 @@ impl Report {
     }
 }
 
+/// How much of an impression a text is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Extent {
+    /// All of it.
+    Whole,
+    /// The first part of one that goes on.
+    Part,
+    /// The first part of one that does not.
+    Cut,
+}
+
 /// The checks over a lexicon. Make it once and keep it: compiling the lexicon takes a few milliseconds.
 #[derive(Debug, Clone)]
 pub struct Guard {
@@ -211,13 +222,19 @@ impl Guard {
     /// Checks an impression against its findings. `prior` is what is known of an earlier examination
     /// (the comparison section); nothing, or "None", where there is none.
     pub fn check(&self, findings: &str, impression: &str, prior: Option<&str>) -> Report {
-        self.run(findings, impression, prior, true)
+        self.run(findings, impression, prior, Extent::Whole)
+    }
+
+    /// Checks an impression that ended because no more tokens were allowed: it is unfinished, whatever
+    /// its last word.
+    pub fn check_cut(&self, findings: &str, impression: &str, prior: Option<&str>) -> Report {
+        self.run(findings, impression, prior, Extent::Cut)
     }
 
     /// Checks the first part of an impression that is still being written: that it is unfinished, or
     /// leaves something out, is not said yet.
     pub fn check_part(&self, findings: &str, impression: &str, prior: Option<&str>) -> Report {
-        self.run(findings, impression, prior, false)
+        self.run(findings, impression, prior, Extent::Part)
     }
 
     /// The acute findings that a text asserts (tension pneumothorax, free air, a misplaced tube, …), for
@@ -228,7 +245,13 @@ impl Guard {
         checks::acute(&self.lexicon, &findings, &impression)
     }
 
-    fn run(&self, findings: &str, impression: &str, prior: Option<&str>, whole: bool) -> Report {
+    fn run(
+        &self,
+        findings: &str,
+        impression: &str,
+        prior: Option<&str>,
+        extent: Extent,
+    ) -> Report {
         let lexicon = &self.lexicon;
         let read = Reading::new(lexicon, &self.words, impression);
         let findings = Findings::new(lexicon, Reading::new(lexicon, &self.words, findings));
@@ -254,7 +277,7 @@ impl Guard {
             })
             .collect();
         let mut checks = checks::Checks::new(lexicon, &findings, &read, &measured);
-        checks.run(prior, whole);
+        checks.run(prior, extent);
         let flags = checks.finish();
         let acute = checks::acute(lexicon, &findings.read, &read);
         Report { lines, flags, acute }

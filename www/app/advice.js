@@ -13,7 +13,7 @@ export const ADVICE = {
   hash_mismatch: 'The file is not the one that its manifest promises. If it stays so, tell whoever runs this page.',
   not_gguf: 'Choose a GGUF file; its name ends in .gguf.',
   split_mismatch: 'Choose all parts of the same model together.',
-  adapter_mismatch: 'The model stays as it was. Choose an adapter that was trained on this base.',
+  other_base: 'The model stays as it was. Choose an adapter that was trained on this base.',
   bad_adapter: 'The model stays as it was. Choose the two files that PEFT wrote.',
   bad_text: 'Take the characters out that cannot be read, and write again.',
 };
