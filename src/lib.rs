@@ -26,6 +26,7 @@ pub mod digest;
 pub mod engine;
 pub mod error;
 pub mod eval;
+pub mod export;
 pub mod gguf;
 #[cfg(feature = "gpu")]
 pub mod gpu;

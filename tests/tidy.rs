@@ -18,7 +18,8 @@ const LAYERS: &[&[&str]] = &[
     &["kernels", "lora", "prompt"],
     // convert merges adapters (lora) into what it writes.
     // guard knows the templates' marks (prompt), and stands low so that engine and web may use it.
-    &["model", "manifest", "convert", "guard"],
+    // export needs nothing but errors and hashes, and is for web and bin.
+    &["model", "manifest", "convert", "guard", "export"],
     &["cpu", "gpu"],
     &["engine"],
     &["native", "web", "data"],

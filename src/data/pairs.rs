@@ -226,8 +226,8 @@ impl<R: BufRead> PairReader<R> {
         format!("{}, line {}", self.name, self.line)
     }
 
-    /// The fields of the next line that is not empty, not yet as a pair.
-    pub(super) fn next_fields(&mut self) -> Option<Result<Map<String, Value>>> {
+    /// The fields of the next line that is not empty, not yet as a pair. Errors as the iterator's.
+    pub fn next_fields(&mut self) -> Option<Result<Map<String, Value>>> {
         loop {
             if self.ended {
                 return None;

@@ -6,6 +6,7 @@ mod average;
 mod convert;
 mod data;
 mod eval;
+mod export;
 mod generate;
 mod guard;
 mod impression;
@@ -51,6 +52,7 @@ enum Command {
     Data(data::Args),
     Eval(Box<eval::Args>),
     Guard(guard::Args),
+    Export(export::Args),
     Shaders(shaders::Args),
     #[cfg(feature = "train")]
     Train(train::Args),
@@ -83,6 +85,7 @@ fn main() -> ExitCode {
         Command::Data(args) => data::run(&args, json),
         Command::Eval(args) => eval::run(&args, json),
         Command::Guard(args) => guard::run(&args, json),
+        Command::Export(args) => export::run(&args, json),
         Command::Shaders(args) => shaders::run(&args, json),
         #[cfg(feature = "train")]
         Command::Train(args) => train::run(&args, json),
