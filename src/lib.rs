@@ -39,6 +39,7 @@ pub mod model;
 pub mod native;
 pub mod prompt;
 pub mod quant;
+pub mod rows;
 pub mod sampler;
 pub mod tokenizer;
 #[cfg(feature = "train")]

@@ -19,11 +19,13 @@ const LAYERS: &[&[&str]] = &[
     // convert merges adapters (lora) into what it writes.
     // guard knows the templates' marks (prompt), and stands low so that engine and web may use it.
     // export needs nothing but errors and hashes, and is for web and bin.
-    &["model", "manifest", "convert", "guard", "export"],
+    &["model", "manifest", "convert", "guard", "export", "rows"],
     &["cpu", "gpu"],
     &["engine"],
-    &["native", "web", "data"],
+    &["native", "data"],
     &["train", "eval"],
+    // The page scores impressions, too (eval).
+    &["web"],
     &["bin"],
 ];
 

@@ -4,6 +4,8 @@
 //! the published data sets; [`prepare`] takes their reports, or those of other tables ([`rename`]), through
 //! [`filter`] and [`split`] into pairs files with [`statistics`].
 //!
+//! [`stream`] reads the rows ([`crate::rows`]) of files in any encoding.
+//!
 //! Nothing here holds more than one report's text in memory, and no error holds any of it.
 
 pub mod archive;
@@ -17,6 +19,7 @@ pub mod rename;
 pub mod sections;
 pub mod split;
 pub mod statistics;
+pub mod stream;
 mod table;
 mod text;
 mod writer;

@@ -19,7 +19,7 @@ use radllama::{Error, Result};
 use serde_json::json;
 
 use super::args::{ModelArgs, SamplingArgs};
-use super::output;
+use super::{output, resume};
 use generate::Job;
 use inputs::{read_outputs, read_reports, read_train};
 
@@ -144,7 +144,7 @@ pub(crate) fn run(args: &Args, json: bool) -> Result<ExitCode> {
             given.push(("base zero-shot".to_owned(), outputs));
         }
     } else {
-        let settings = generate::common_settings(&args.outputs)?;
+        let settings = resume::common_settings(&args.outputs, generate::OPTION)?;
         let outputs = read_outputs(&args.outputs, &reports, args.partial)?;
         if let Some(path) = &args.save {
             generate::write_merged(path, outputs.iter().flatten(), settings.as_ref())?;
@@ -158,7 +158,14 @@ pub(crate) fn run(args: &Args, json: bool) -> Result<ExitCode> {
         .first()
         .map(|(_, outputs)| outputs.iter().flatten().map(|o| o.impression.clone()).collect())
         .unwrap_or_default();
-    let evaluation = score(args, &reports, train.as_deref(), given, notes)?;
+    let options =
+        Options { stemmer: !args.no_stemmer, resamples: args.resamples, seed: args.bootstrap_seed };
+    let texts = |outputs: Vec<Option<Output>>| {
+        outputs.into_iter().flatten().map(|output| output.impression).collect()
+    };
+    let given = given.into_iter().map(|(name, outputs)| (name, texts(outputs))).collect();
+    let constant = args.constant.as_deref();
+    let evaluation = score(&reports, train.as_deref(), constant, given, notes, options)?;
     if let Some(path) = &args.per_item {
         write_per_item(path, &reports, &evaluation)?;
     }
@@ -214,7 +221,12 @@ fn lowest(reports: &[Report], outputs: &[String], evaluation: &Evaluation) -> Ve
     texts
 }
 
-fn write_report(folder: &Path, evaluation: &Evaluation, texts: &[render::Text]) -> Result<()> {
+/// Writes report.md and report.html.
+pub(crate) fn write_report(
+    folder: &Path,
+    evaluation: &Evaluation,
+    texts: &[render::Text],
+) -> Result<()> {
     std::fs::create_dir_all(folder).map_err(|error| Error::io(folder, &error))?;
     let title = evaluation.systems.first().map_or("Evaluation", |system| system.name.as_str());
     let title = format!("Evaluation of {title}");
@@ -279,25 +291,20 @@ fn keep_complete(
 }
 
 /// Adds the baselines and scores everything.
-fn score(
-    args: &Args,
+pub(crate) fn score(
     reports: &[Report],
     train: Option<&[Report]>,
-    given: Vec<(String, Vec<Option<Output>>)>,
+    constant: Option<&str>,
+    given: Vec<(String, Vec<String>)>,
     mut notes: Vec<String>,
+    options: Options,
 ) -> Result<Evaluation> {
-    let options =
-        Options { stemmer: !args.no_stemmer, resamples: args.resamples, seed: args.bootstrap_seed };
     let mut systems: Vec<System> = given
         .into_iter()
-        .map(|(name, outputs)| System {
-            name,
-            about: "outputs as given".to_owned(),
-            outputs: outputs.into_iter().flatten().map(|output| output.impression).collect(),
-        })
+        .map(|(name, outputs)| System { name, about: "outputs as given".to_owned(), outputs })
         .collect();
-    let (constant, from) = match (&args.constant, train.and_then(baselines::most_frequent)) {
-        (Some(text), _) => (text.as_str(), "a given text"),
+    let (constant, from) = match (constant, train.and_then(baselines::most_frequent)) {
+        (Some(text), _) => (text, "a given text"),
         (None, Some(text)) => (text, "the most frequent impression of the training pairs"),
         (None, None) => (baselines::CONSTANT, "the most frequent impression of OpenI"),
     };

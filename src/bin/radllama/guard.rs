@@ -43,19 +43,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args, json: bool) -> Result<ExitCode> {
-    let lexicon = match &args.lexicon {
-        Some(path) => {
-            let text = std::fs::read(path).map_err(|error| Error::io(path, &error))?;
-            let name = path.display().to_string();
-            let text = String::from_utf8(text).map_err(|error| Error::BadData {
-                place: name.clone(),
-                what: format!("is not UTF-8 at byte {}", error.utf8_error().valid_up_to() + 1),
-            })?;
-            Lexicon::extended(&name, &text)?
-        }
-        None => Lexicon::built_in()?,
-    };
-    let guard = Guard::new(lexicon);
+    let guard = open(args.lexicon.as_deref())?;
     if args.eval {
         return evaluate(args, &guard, json);
     }
@@ -68,6 +56,18 @@ pub(crate) fn run(args: &Args, json: bool) -> Result<ExitCode> {
         }
     })?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// The guard, with a lexicon of the user's own where there is one.
+pub(crate) fn open(lexicon: Option<&Path>) -> Result<Guard> {
+    let Some(path) = lexicon else { return Guard::built_in() };
+    let text = std::fs::read(path).map_err(|error| Error::io(path, &error))?;
+    let name = path.display().to_string();
+    let text = String::from_utf8(text).map_err(|error| Error::BadData {
+        place: name.clone(),
+        what: format!("is not UTF-8 at byte {}", error.utf8_error().valid_up_to() + 1),
+    })?;
+    Ok(Guard::new(Lexicon::extended(&name, &text)?))
 }
 
 /// Reads the pairs one by one; each id must stand once.

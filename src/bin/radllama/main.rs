@@ -3,6 +3,7 @@
 mod args;
 #[cfg(feature = "train")]
 mod average;
+mod batch;
 mod convert;
 mod data;
 mod eval;
@@ -15,8 +16,10 @@ mod merge;
 mod output;
 mod partial;
 mod report;
+mod resume;
 mod session;
 mod shaders;
+mod stop;
 mod tokenize;
 #[cfg(feature = "train")]
 mod train;
@@ -53,6 +56,7 @@ enum Command {
     Eval(Box<eval::Args>),
     Guard(guard::Args),
     Export(export::Args),
+    Batch(Box<batch::Args>),
     Shaders(shaders::Args),
     #[cfg(feature = "train")]
     Train(train::Args),
@@ -86,6 +90,7 @@ fn main() -> ExitCode {
         Command::Eval(args) => eval::run(&args, json),
         Command::Guard(args) => guard::run(&args, json),
         Command::Export(args) => export::run(&args, json),
+        Command::Batch(args) => batch::run(&args, json),
         Command::Shaders(args) => shaders::run(&args, json),
         #[cfg(feature = "train")]
         Command::Train(args) => train::run(&args, json),

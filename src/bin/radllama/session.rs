@@ -12,7 +12,7 @@ use radllama::tokenizer::Tokenizer;
 use serde_json::{Value, json};
 
 use super::args::{Backend, ModelArgs};
-use super::output;
+use super::{output, stop};
 
 /// A loaded model.
 pub(crate) struct Session {
@@ -86,7 +86,7 @@ impl Session {
             Progress::Delta(text) if stream && printed.is_ok() => printed = output::text(text),
             Progress::Delta(_) | Progress::Draft(_) => {}
         };
-        let mut watch = Watch { on: &mut on, cancelled: &|| false };
+        let mut watch = Watch { on: &mut on, cancelled: &stop::asked };
         let generation = pollster::block_on(async {
             match (&mut self.engine, prompt) {
                 (AnyEngine::Gpu(e), Prompt::Ids(ids)) => e.generate(ids, options, &mut watch).await,
