@@ -1,9 +1,10 @@
-//! What JavaScript sees. The only module that knows of it; the guard's part is in a file of its own.
+//! What JavaScript sees. The only module that knows of it; guard and export are in files of their own.
 //!
 //! Errors cross as `Error` objects with a stable `code`. Methods take `&self` and share what they need
 //! behind reference counts, so that a load can go on while the self-test runs, and a cancel can arrive
 //! while a model writes.
 
+mod export;
 mod guard;
 
 use std::cell::{Cell, RefCell};

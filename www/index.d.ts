@@ -267,6 +267,69 @@ export interface CheckOptions {
   readonly signal?: AbortSignal;
 }
 
+/** The formats of an export. DICOM SR is the command line's: `radllama export`. */
+export type ExportFormat = 'text' | 'markdown' | 'fhir' | 'hl7';
+
+/** An acute finding, and who was told of it, as far as that was written down. */
+export interface ReportCommunication {
+  readonly label: string;
+  /** The guard's. */
+  readonly concept?: string | null;
+  readonly who?: string | null;
+  /** RFC 3339 becomes a time where a format has one; anything else stays text. */
+  readonly when?: string | null;
+  readonly how?: string | null;
+}
+
+/**
+ * A report to be exported. Only the impression must be there; what is not given is left out or, where a format
+ * insists, marked as unknown in its own way. docs/export.md says what becomes of each field.
+ */
+export interface ExportReport {
+  readonly id?: string | null;
+  readonly accession?: string | null;
+  /** DICOM Study Instance UID of the images. */
+  readonly studyUid?: string | null;
+  /** A date or a time by RFC 3339. */
+  readonly studyTime?: string | null;
+  /** Time of the export by RFC 3339, with its distance from UTC; now, where it is not given. */
+  readonly time?: string | null;
+  /** BCP 47; English where nothing says. */
+  readonly language?: string | null;
+  readonly patient?: { readonly id?: string | null; readonly family?: string | null; readonly given?: string | null };
+  readonly findings?: string | null;
+  /** A text becomes its lines; a list stays as it is. */
+  readonly impression: string | readonly string[];
+  readonly recommendation?: string | readonly string[] | null;
+  readonly prior?: string | null;
+  readonly flags?: readonly GuardFlag[] | null;
+  /** Those that no communication is about are exported as not communicated. */
+  readonly acute?: readonly GuardAcute[] | null;
+  readonly communications?: readonly ReportCommunication[] | null;
+  /** How the impression came about; {@link ImpressionEngine.export} fills in what it knows. */
+  readonly provenance?: {
+    /** `generated` by a model and not changed, `edited` by a person, or written by a `person`. */
+    readonly origin?: 'generated' | 'edited' | 'person' | null;
+    readonly software?: string | null;
+    readonly version?: string | null;
+    readonly model?: string | null;
+    readonly modelSha256?: readonly string[];
+    readonly adapter?: string | null;
+    readonly adapterSha256?: string | null;
+    readonly written?: string | null;
+  };
+  /** HL7: for production (`P` in MSH-11) and not for training (`T`). */
+  readonly production?: boolean;
+}
+
+/** A report as a file. */
+export interface ExportedFile {
+  /** Made of the report's id; every system takes it. */
+  readonly name: string;
+  readonly mime: string;
+  readonly bytes: Uint8Array<ArrayBuffer>;
+}
+
 export interface ImpressionResult {
   readonly text: string;
   /** `eos`: the model ended it. `length`: `maxNewTokens` were written. */
@@ -351,6 +414,17 @@ export class ImpressionEngine {
     options?: CheckOptions & { readonly baseUrl?: string | URL },
   ): Promise<GuardReport>;
 
+  /**
+   * Writes a report in a format of the trade, without a model: plain text, Markdown, a FHIR R4 document or an HL7
+   * v2.5.1 message. The sealed worker reads it.
+   * @throws {RadllamaError} `bad_text`, `bad_data`, `bad_option`, `network`, `cancelled`
+   */
+  static export(
+    report: ExportReport,
+    format: ExportFormat,
+    options?: { readonly baseUrl?: string | URL; readonly signal?: AbortSignal },
+  ): Promise<ExportedFile>;
+
   /** Removes stored models: the one with these files, or all. One that another tab is loading stays. */
   static deleteStored(model?: StoredModel): Promise<void>;
 
@@ -375,6 +449,20 @@ export class ImpressionEngine {
    *     for (const { start, end, message } of flags) mark(text.slice(start, end), message);
    */
   check(findings: string, impression: string, options?: CheckOptions): Promise<GuardReport>;
+
+  /**
+   * Writes a report in a format of the trade, with this engine's program, model and adapter as its provenance where
+   * the report does not say otherwise.
+   *
+   *     const { text, guard } = await run.result;
+   *     const report = { findings, impression: text, ...guard, provenance: { origin: 'generated' } };
+   *     const { name, mime, bytes } = await engine.export(report, 'fhir');
+   */
+  export(
+    report: ExportReport,
+    format: ExportFormat,
+    options?: { readonly signal?: AbortSignal },
+  ): Promise<ExportedFile>;
 
   /**
    * Runs the loaded model with another adapter, or none (`null`), without loading the model again. One

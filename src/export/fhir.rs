@@ -241,8 +241,10 @@ impl Writer<'_> {
             "text": narrative(&[(None, payload.map(std::slice::from_ref).unwrap_or_default(), false)]),
             "status": "completed",
             "category": [{ "coding": [{
-                "system": LOINC, "code": Kind::Communication.loinc().map(|loinc| loinc.0),
-            }], "text": Kind::Communication.title() }],
+                "system": format!("{TERMINOLOGY}/communication-category"),
+                "code": "notification",
+                "display": "Notification",
+            }] }],
             "medium": told.how.as_ref().map(|how| json!([{ "text": how }])),
             "subject": self.subject(),
             "topic": { "text": told.label },

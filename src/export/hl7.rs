@@ -28,8 +28,11 @@ pub(super) fn write(document: &Document) -> Result<String> {
         (17, "UNICODE UTF-8"),
     ]);
     patient(document, &mut message)?;
-    let id = escape(report.id.as_deref().unwrap_or(""));
-    let accession = escape(report.accession.as_deref().unwrap_or(""));
+    let short = |name, text: &Option<String>| -> Result<String> {
+        Ok(escape(limited(name, text.as_deref().unwrap_or(""), 199)?))
+    };
+    let id = short("the id", &report.id)?;
+    let accession = short("the accession number", &report.accession)?;
     let study_time = document.study_time().as_ref().map_or(String::new(), Moment::hl7);
     message.segment(&[
         (0, "OBR"),
@@ -45,7 +48,7 @@ pub(super) fn write(document: &Document) -> Result<String> {
     message.notes(document.items(Kind::Provenance));
     let mut number = 0;
     for section in &document.sections {
-        observations(section, &mut number, &mut message);
+        observations(section, &mut number, &mut message)?;
         if section.kind == Kind::Impression {
             message.notes(document.items(Kind::Checks));
         }
@@ -63,9 +66,12 @@ fn patient(document: &Document, message: &mut Message) -> Result<()> {
         place: "the report".to_owned(),
         what: "the patient has a name but no \"id\", which HL7 requires (PID-3)".to_owned(),
     })?;
-    let part = |part: &Option<String>| escape(part.as_deref().unwrap_or(""));
+    let part = |part: &Option<String>| -> Result<String> {
+        Ok(escape(limited("the patient's name", part.as_deref().unwrap_or(""), 199)?))
+    };
+    limited("the patient's id", id, 199)?;
     let name = match patient.is_named() {
-        true => format!("{}^{}^^^^^L", part(&patient.family), part(&patient.given)),
+        true => format!("{}^{}^^^^^L", part(&patient.family)?, part(&patient.given)?),
         // Section 3.4.2.5: what stands there where the name is not known.
         false => "~^^^^^^U".to_owned(),
     };
@@ -75,14 +81,15 @@ fn patient(document: &Document, message: &mut Message) -> Result<()> {
 
 /// An OBX a line. OBX-4 tells the lines of a section apart; an item that has lines of its own is
 /// formatted text (FT) with `\.br\`, all others are TX, which receivers of radiology reports expect.
-fn observations(section: &Section, number: &mut usize, message: &mut Message) {
-    let Some((code, meaning)) = section.kind.loinc() else { return };
+fn observations(section: &Section, number: &mut usize, message: &mut Message) -> Result<()> {
+    let Some((code, meaning)) = section.kind.loinc() else { return Ok(()) };
     let lines: Vec<&str> = match section.is_prose() {
         true => section.items.iter().flat_map(|item| item.split('\n')).collect(),
         false => section.items.iter().map(String::as_str).collect(),
     };
     for (line, text) in lines.iter().enumerate() {
         *number += 1;
+        limited("a line", text, 65_536)?;
         message.segment(&[
             (0, "OBX"),
             (1, &number.to_string()),
@@ -94,6 +101,17 @@ fn observations(section: &Section, number: &mut usize, message: &mut Message) {
             (18, &format!("{SOFTWARE} {VERSION}")),
         ]);
     }
+    Ok(())
+}
+
+/// A text within the length that appendix 2.A gives its data type: 199 for ST, 65,536 for TX and FT.
+fn limited<'t>(name: &str, text: &'t str, most: usize) -> Result<&'t str> {
+    let length = text.chars().count();
+    if length > most {
+        let what = format!("{name} has {length} characters; HL7 holds {most}");
+        return Err(Error::BadData { place: "the report".to_owned(), what });
+    }
+    Ok(text)
 }
 
 /// Delimiters as escape sequences (section 2.7.1), line breaks as `\.br\` (section 2.7.6).

@@ -5,7 +5,7 @@ use crate::error::{Error, Result};
 /// Longest text that is exported, in bytes of UTF-8: FHIR's limit for a string.
 pub const MAX_TEXT_BYTES: usize = 1 << 20;
 
-/// `text` with `\n` for every way to end a line, a space for a tab, and no blank at the end of a line or
+/// `text` with `\n` for every way to end a line, a space for tabs and other spaces, and no blank at the end of a line or
 /// around the whole. All formats can carry what is left as it is.
 ///
 /// # Errors
@@ -18,6 +18,7 @@ pub(super) fn clean(name: &str, text: &str) -> Result<String> {
         return Err(Error::BadText { what });
     }
     let mut clean = String::with_capacity(text.len());
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut chars = text.chars().enumerate().peekable();
     while let Some((position, c)) = chars.next() {
         match c {
@@ -27,7 +28,10 @@ pub(super) fn clean(name: &str, text: &str) -> Result<String> {
                 clean.truncate(clean.trim_end_matches(' ').len());
                 clean.push('\n');
             }
-            '\t' => clean.push(' '),
+            // FHIR's schema has `[ \r\n\t\S]+` for a string, and \S leaves out Unicode's other spaces where
+            // ECMAScript reads it; a no-break space pasted with a report would make it invalid.
+            c if c == '\t' || (c != ' ' && c.is_whitespace()) => clean.push(' '),
+            '\u{feff}' => clean.push('\u{2060}'), // what Unicode has had for it since 3.2
             // Noncharacters: XML has no way to write these two.
             c if c.is_control() || matches!(c, '\u{fffe}' | '\u{ffff}') => {
                 let what = format!(
@@ -141,8 +145,8 @@ mod tests {
 
     #[test]
     fn every_break_is_one_and_control_characters_are_refused() {
-        let text = " a \r\nb\rc\u{2028}d\u{b}\u{c}e\t\u{85}f\u{200f}🫁 \n";
-        assert_eq!(clean("findings", text).unwrap(), "a\nb\nc\nd\n\ne\nf\u{200f}🫁");
+        let text = " a \r\nb\rc\u{2028}d\u{b}\u{c}e\t\u{85}f\u{a0}\u{3000}g\u{200f}🫁 \n";
+        assert_eq!(clean("findings", text).unwrap(), "a\nb\nc\nd\n\ne\nf  g\u{200f}🫁");
         for c in ['\0', '\u{1}', '\u{8}', '\u{1b}', '\u{7f}', '\u{9b}', '\u{fffe}'] {
             let error = clean("findings", &format!("secret{c}")).unwrap_err();
             assert_eq!(error.code(), "bad_text");

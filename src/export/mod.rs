@@ -7,7 +7,7 @@
 //! identifiers are made of the content, so the same report gives the same bytes. docs/export.md has every
 //! field and the part of the standard that it is from.
 
-#[cfg(feature = "native")]
+#[cfg(feature = "dicom")]
 mod dicom;
 mod document;
 mod fhir;
@@ -107,9 +107,9 @@ pub fn export(report: &Report, format: Format) -> Result<Vec<u8>> {
         Format::Markdown => Ok(markdown::write(&document).into_bytes()),
         Format::Fhir => fhir::write(&document).map(String::into_bytes),
         Format::Hl7 => hl7::write(&document).map(String::into_bytes),
-        #[cfg(feature = "native")]
+        #[cfg(feature = "dicom")]
         Format::Dicom => dicom::write(&document),
-        #[cfg(not(feature = "native"))]
+        #[cfg(not(feature = "dicom"))]
         Format::Dicom => Err(Error::BadOption {
             option: "format",
             value: "dicom".to_owned(),

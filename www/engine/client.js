@@ -89,11 +89,26 @@ export class RadllamaClient {
    * @param {{ prior?: string, part?: boolean, signal?: AbortSignal }} [options] `part`: it is still being written
    * @returns {Promise<GuardReport>}
    */
-  async check(findings, impression, { prior, part = false, signal } = {}) {
+  check(findings, impression, { prior, part = false, signal } = {}) {
+    return this.#withoutModel('check', { findings, impression, prior, part }, signal);
+  }
+
+  /**
+   * Writes a report in a format of the trade. Needs no model, as {@link RadllamaClient.check}.
+   * @param {object} report with the engine's names (docs/export.md)
+   * @param {'text' | 'markdown' | 'fhir' | 'hl7'} format
+   * @param {{ signal?: AbortSignal }} [options]
+   * @returns {Promise<{ name: string, mime: string, bytes: Uint8Array }>}
+   */
+  export(report, format, { signal } = {}) {
+    return this.#withoutModel('export', { report, format }, signal);
+  }
+
+  async #withoutModel(method, args, signal) {
     if (signal?.aborted) throw cancelled();
     const running = await this.#sealed?.catch(() => null);
     const link = running?.link ?? (await this.#fetching((fetcher) => this.#startSealed(fetcher)));
-    return link.call('check', { findings, impression, prior, part }, { signal });
+    return link.call(method, args, { signal });
   }
 
   /**

@@ -56,13 +56,22 @@ export class ImpressionEngine {
   }
 
   static async check(findings, impression, { baseUrl, ...options } = {}) {
-    const key = String(baseUrl ?? '');
-    if (!checkers.has(key)) checkers.set(key, new RadllamaClient({ baseUrl }));
-    return told(checkers.get(key).check(String(findings), String(impression), checking(options)));
+    return told(withoutModel(baseUrl).check(String(findings), String(impression), checking(options)));
+  }
+
+  static async export(report, format, { baseUrl, signal } = {}) {
+    return told(withoutModel(baseUrl).export(exported(report), String(format), { signal }));
   }
 
   check(findings, impression, options = {}) {
     return told(this.#client.check(String(findings), String(impression), checking(options)));
+  }
+
+  async export(report, format, { signal } = {}) {
+    const { name, sha256, adapter } = this.info.model;
+    const provenance = { software: 'radllama', version: this.info.version, model: name, modelSha256: sha256, adapterSha256: adapter?.sha256 };
+    const whole = { ...report, provenance: { ...provenance, ...report.provenance } };
+    return told(this.#client.export(exported(whole), String(format), { signal }));
   }
 
   impression(findings, { signal, onPrefill, ...options } = {}) {
@@ -134,8 +143,20 @@ export class ImpressionEngine {
   }
 }
 
-/** Clients that check without a model, by the address of the package. @type {Map<string, RadllamaClient>} */
-const checkers = new Map();
+/** Clients that check and export without a model, by the address of the package. @type {Map<string, RadllamaClient>} */
+const clients = new Map();
+
+function withoutModel(baseUrl) {
+  const key = String(baseUrl ?? '');
+  if (!clients.has(key)) clients.set(key, new RadllamaClient({ baseUrl }));
+  return clients.get(key);
+}
+
+/** A report with the engine's names and, if it has no time of its own, the time of now. @param {object} report */
+function exported({ provenance, time, ...report }) {
+  const now = new Date().toISOString();
+  return { ...snakeCased(report), time: time ?? now, provenance: snakeCased(provenance ?? {}) };
+}
 
 const checking = ({ prior, part, signal }) => ({ prior: prior ?? undefined, part: Boolean(part), signal });
 

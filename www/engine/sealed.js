@@ -6,7 +6,7 @@
  * serve.js says how it is talked to. On a page its imports are laid together into one file (see
  * `cargo xtask page`), because under that policy nothing can be imported.
  */
-import { CancelToken, Gpu, Guard, ModelLoader, initSync, version } from '../pkg/radllama.js';
+import { CancelToken, Gpu, Guard, ModelLoader, exportReport, initSync, version } from '../pkg/radllama.js';
 import { RadllamaError, cancelled, throwIfCancelled, typed } from './errors.js';
 import { requestSubgroups } from './gpu-features.js';
 import { FilePieces, RemotePieces } from './pieces.js';
@@ -274,6 +274,18 @@ function check({ findings, impression, prior, part = false }) {
   return guard.check(findings, impression, prior, part);
 }
 
+/**
+ * A report as a file: `{ name, mime, bytes }`. Needs no model.
+ * @param {{ report: object, format: string }} args
+ */
+function exporting({ report, format }) {
+  const file = exportReport(JSON.stringify(report), format);
+  const { name, mime } = file;
+  const bytes = file.bytes();
+  file.free();
+  return { name, mime, bytes };
+}
+
 /** @param {{ promptIds: ArrayLike<number>, options?: object }} args */
 function generate({ promptIds, options }, context) {
   return run(options, context, (...rest) => loaded().generate(Uint32Array.from(promptIds), ...rest));
@@ -330,7 +342,7 @@ function macrotask() {
 // A device that goes away is told at once, not with the next report.
 requestSubgroups((message) => device && self.postMessage({ lost: message }));
 serve(
-  { start, load, impression, check, generate, info, setAdapter, dropAdapter },
+  { start, load, impression, check, export: exporting, generate, info, setAdapter, dropAdapter },
   {
     queued: ['load', 'impression', 'generate', 'info', 'setAdapter', 'dropAdapter'],
     onError(code, message) {

@@ -72,6 +72,7 @@ pub(crate) fn test() -> Result<()> {
         ("RADLLAMA_SWIFTSHADER_ICD", setup::swiftshader().context("Chromium has no SwiftShader")?),
         ("RADLLAMA_CHROMIUM", setup::chromium().context("Chromium is not installed")?),
         ("RADLLAMA_FIREFOX", setup::firefox().context("Firefox is not installed")?),
+        ("RADLLAMA_PYTHON_PACKAGES", setup::python()?),
         ("RADLLAMA_TARGET", target()),
         ("RADLLAMA_BIN", target().join("debug/radllama")),
     ];

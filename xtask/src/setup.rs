@@ -45,6 +45,17 @@ const FIREFOX: Package = Package {
     reason: "the other browser that the tests drive",
 };
 
+const DCMTK: Package = Package {
+    name: "dcmtk",
+    present: || on_path("dsrdump"),
+    reason: "dsrdump, which reads exported DICOM structured reports",
+};
+const DICOM3TOOLS: Package = Package {
+    name: "dicom3tools",
+    present: || on_path("dciodvfy"),
+    reason: "dciodvfy, which checks exported DICOM against the standard",
+};
+
 /// What the demonstration needs: the wasm target and a Vulkan driver.
 pub(crate) fn for_demo() -> Result<()> {
     rust()?;
@@ -57,8 +68,9 @@ pub(crate) fn for_demo() -> Result<()> {
 /// What every check and test needs.
 pub(crate) fn everything() -> Result<()> {
     rust()?;
-    apt(&[VULKAN_LOADER, LAVAPIPE, CHROMIUM, FIREFOX])?;
+    apt(&[VULKAN_LOADER, LAVAPIPE, CHROMIUM, FIREFOX, DCMTK, DICOM3TOOLS])?;
     lavapipe()?;
+    python()?;
     node()
 }
 
@@ -208,6 +220,27 @@ fn node() -> Result<()> {
     run(program("npm", ["ci", "--ignore-scripts", "--no-audit", "--no-fund"]).current_dir(&dir))?;
     std::fs::write(stamp, lock)?;
     Ok(())
+}
+
+/// The parsers that read exports, as tests/browser/requirements.txt pins them, in a folder of their own: neither
+/// the machine's Python nor a virtual environment is touched.
+pub(crate) fn python() -> Result<PathBuf> {
+    let list = root().join("tests/browser/requirements.txt");
+    let wanted = std::fs::read(&list)?;
+    let dir = target().join("tools/python");
+    let stamp = dir.join(".radllama-requirements");
+    if std::fs::read(&stamp).is_ok_and(|installed| installed == wanted) {
+        return Ok(dir);
+    }
+    say(
+        "Python packages under target/tools",
+        "parsers of HL7 and DICOM that read what is exported",
+    );
+    let mut install = program("python3", ["-m", "pip", "install", "--quiet", "--no-deps"]);
+    install.args(["--require-hashes", "--upgrade", "--target"]).arg(&dir).arg("-r").arg(&list);
+    run(&mut install).context("Python 3.10 or later with pip is needed")?;
+    std::fs::write(stamp, wanted)?;
+    Ok(dir)
 }
 
 /// Chromium's binary.

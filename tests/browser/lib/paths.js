@@ -10,6 +10,8 @@ export const www = join(target, 'www');
 export const screenshots = join(target, 'screenshots');
 /** The native program. */
 export const radllama = process.env.RADLLAMA_BIN ?? join(target, 'debug/radllama');
+/** Where the Python packages of requirements.txt are. */
+export const pythonPackages = process.env.RADLLAMA_PYTHON_PACKAGES ?? join(target, 'tools/python');
 /** The browser. */
 export const chromium = process.env.RADLLAMA_CHROMIUM ?? '/usr/bin/chromium';
 /** The other browser. */
