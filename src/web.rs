@@ -1,4 +1,4 @@
-//! What JavaScript sees. The only module that knows of it; guard and export are in files of their own.
+//! What JavaScript sees. The only module that knows of it; what needs no model has files of its own.
 //!
 //! Errors cross as `Error` objects with a stable `code`. Methods take `&self` and share what they need
 //! behind reference counts, so that a load can go on while the self-test runs, and a cancel can arrive
@@ -6,6 +6,7 @@
 
 mod export;
 mod guard;
+mod rows;
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;

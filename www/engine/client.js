@@ -90,7 +90,7 @@ export class RadllamaClient {
    * @returns {Promise<GuardReport>}
    */
   check(findings, impression, { prior, part = false, signal } = {}) {
-    return this.#withoutModel('check', { findings, impression, prior, part }, signal);
+    return this.sealed('check', { findings, impression, prior, part }, { signal });
   }
 
   /**
@@ -101,14 +101,7 @@ export class RadllamaClient {
    * @returns {Promise<{ name: string, mime: string, bytes: Uint8Array }>}
    */
   export(report, format, { signal } = {}) {
-    return this.#withoutModel('export', { report, format }, signal);
-  }
-
-  async #withoutModel(method, args, signal) {
-    if (signal?.aborted) throw cancelled();
-    const running = await this.#sealed?.catch(() => null);
-    const link = running?.link ?? (await this.#fetching((fetcher) => this.#startSealed(fetcher)));
-    return link.call(method, args, { signal });
+    return this.sealed('export', { report, format }, { signal });
   }
 
   /**
@@ -160,6 +153,20 @@ export class RadllamaClient {
   /** Removes stored models: the one with these files, or all. @param {readonly string[]} [sha256] */
   deleteStored(sha256) {
     return this.#fetching((fetcher) => fetcher.call('deleteStored', { sha256 }));
+  }
+
+  /**
+   * Calls a method of the sealed worker that needs no model; where none was loaded yet, the worker is started
+   * for it.
+   * @param {string} method
+   * @param {object} args
+   * @param {{ signal?: AbortSignal }} [options]
+   */
+  async sealed(method, args, { signal } = {}) {
+    if (signal?.aborted) throw cancelled();
+    const running = await this.#sealed?.catch(() => null);
+    const link = running?.link ?? (await this.#fetching((fetcher) => this.#startSealed(fetcher)));
+    return link.call(method, args, { signal });
   }
 
   /** Ends the workers and all they hold. Calls that are under way fail as cancelled. */

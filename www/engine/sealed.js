@@ -10,6 +10,7 @@ import { CancelToken, Gpu, Guard, ModelLoader, exportReport, initSync, version }
 import { RadllamaError, cancelled, throwIfCancelled, typed } from './errors.js';
 import { requestSubgroups } from './gpu-features.js';
 import { FilePieces, RemotePieces } from './pieces.js';
+import { closeRows, nextRows, openRows, peekRows, scoreRow } from './rows.js';
 import { serve } from './serve.js';
 
 /** Bytes handed to the engine between two waits for the GPU queue. */
@@ -342,7 +343,11 @@ function macrotask() {
 // A device that goes away is told at once, not with the next report.
 requestSubgroups((message) => device && self.postMessage({ lost: message }));
 serve(
-  { start, load, impression, check, export: exporting, generate, info, setAdapter, dropAdapter },
+  {
+    start, load, impression, generate, info, setAdapter, dropAdapter,
+    // without a model
+    check, export: exporting, peekRows, openRows, nextRows, closeRows, scoreRow,
+  },
   {
     queued: ['load', 'impression', 'generate', 'info', 'setAdapter', 'dropAdapter'],
     onError(code, message) {

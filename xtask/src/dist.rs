@@ -12,7 +12,7 @@ use crate::offline::{files_below, list_files, relative};
 use crate::{page, shell};
 
 /// Folders and files that go into the folder of the version.
-const VERSIONED: &[&str] = &["app", "engine", "pkg", "widget", "radllama.js"];
+const VERSIONED: &[&str] = &["app", "batch", "engine", "pkg", "widget", "radllama.js"];
 /// What a first visit may cost besides the model, compressed.
 const MAX_BYTES: usize = 1_000_000;
 
@@ -71,7 +71,11 @@ fn with_version(text: &str, version: &str) -> String {
     let mut text = text.to_owned();
     for name in VERSIONED {
         for before in ["href=\"", "src=\"", "\"src\": \""] {
-            text = text.replace(&format!("{before}{name}"), &format!("{before}{version}/{name}"));
+            // A folder or the file itself: batch/ is of the version, batch.html is not.
+            for behind in ["/", "\""] {
+                let named = format!("{before}{name}{behind}");
+                text = text.replace(&named, &format!("{before}{version}/{name}{behind}"));
+            }
         }
     }
     text

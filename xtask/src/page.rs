@@ -15,7 +15,7 @@ pub(crate) fn root() -> PathBuf {
 /// Assembles the page and returns its directory. The package in pkg/ is left as it is.
 pub(crate) fn assemble() -> Result<PathBuf> {
     let page = root();
-    for dir in ["app", "engine", "widget", "examples", "weights"] {
+    for dir in ["app", "batch", "engine", "widget", "examples", "weights"] {
         let stale = page.join(dir);
         if stale.exists() {
             std::fs::remove_dir_all(&stale)?;

@@ -199,7 +199,10 @@ fn write(
     }
     let impression = generation.text.trim();
     let prior = prior.or(report.comparison.as_deref());
-    let checked = job.guard.check(&report.findings, impression, prior);
+    let checked = match generation.stop {
+        Stop::Length => job.guard.check_cut(&report.findings, impression, prior),
+        _ => job.guard.check(&report.findings, impression, prior),
+    };
     counts.written(checked.flags.iter().map(|flag| flag.severity).min());
     written(id, row, impression, &generation, &checked).map(Some)
 }

@@ -1,0 +1,130 @@
+/**
+ * The one batch of this browser, in IndexedDB: what it is, its rows, and what was written for them. A row's result
+ * and its mark are stored in one transaction under the row's number: it is there once and whole, or not at all.
+ */
+const NAME = 'radllama-batch';
+const VERSION = 1;
+
+/**
+ * @typedef {{ row: number, line: number, id: string | null, findings?: string, prior?: string, comparison?: string,
+ *             reference?: string, error?: { code: string, message: string } }} Row
+ * @typedef {{ row: number, impression?: string, stop?: string, tokens?: object, timings?: object, guard?: object,
+ *             rouge?: number[], error?: { code: string, message: string } }} Result
+ * @typedef {{ row: number, state: number, flag: number }} Mark what the table's filters need of a row
+ */
+
+/** A row's state. */
+export const WAITING = 0;
+export const DONE = 1;
+/** It could not be asked. */
+export const FAILED = 2;
+/** It could not be read. */
+export const UNREADABLE = 3;
+
+/** The heaviest flag of an impression. */
+export const FLAGS = ['', 'advisory', 'soft', 'hard'];
+
+/** A request as a promise. @template T @param {IDBRequest<T>} request @returns {Promise<T>} */
+const settled = (request) =>
+  new Promise((resolve, reject) => {
+    request.onsuccess = () => resolve(request.result);
+    request.onerror = () => reject(request.error);
+  });
+
+/** A transaction's end. @param {IDBTransaction} transaction */
+const committed = (transaction) =>
+  new Promise((resolve, reject) => {
+    transaction.oncomplete = () => resolve();
+    transaction.onabort = transaction.onerror = () => reject(transaction.error ?? new DOMException('aborted', 'AbortError'));
+  });
+
+export class Store {
+  #db;
+
+  /** @returns {Promise<Store>} */
+  static async open() {
+    const request = indexedDB.open(NAME, VERSION);
+    request.onupgradeneeded = () => {
+      request.result.createObjectStore('job');
+      for (const name of ['rows', 'results', 'marks']) request.result.createObjectStore(name, { keyPath: 'row' });
+    };
+    const store = new Store();
+    store.#db = await settled(request);
+    return store;
+  }
+
+  /** The batch that is stored, if one is. */
+  job() {
+    return settled(this.#db.transaction('job').objectStore('job').get('job'));
+  }
+
+  /** @param {object} job */
+  async setJob(job) {
+    const transaction = this.#write(['job']);
+    transaction.objectStore('job').put(job, 'job');
+    await committed(transaction);
+  }
+
+  /** Stores rows that were read; those that cannot be used are marked. @param {Row[]} rows */
+  async addRows(rows) {
+    const transaction = this.#write(['rows', 'marks']);
+    for (const row of rows) {
+      transaction.objectStore('rows').put(row);
+      transaction.objectStore('marks').put({ row: row.row, state: row.error ? UNREADABLE : WAITING, flag: 0 });
+    }
+    await committed(transaction);
+  }
+
+  /** Stores what came of a row. It is on the disk when this resolves. @param {Result} result @param {Mark} mark */
+  async setResult(result, mark) {
+    const transaction = this.#write(['results', 'marks']);
+    transaction.objectStore('results').put(result);
+    transaction.objectStore('marks').put(mark);
+    await committed(transaction);
+  }
+
+  /** Takes what came of rows back, so that they are done again. @param {number[]} rows */
+  async forgetResults(rows) {
+    const transaction = this.#write(['results', 'marks']);
+    for (const row of rows) {
+      transaction.objectStore('results').delete(row);
+      transaction.objectStore('marks').put({ row, state: WAITING, flag: 0 });
+    }
+    await committed(transaction);
+  }
+
+  /** All marks in order, a thousand at a time. @returns {AsyncGenerator<Mark[]>} */
+  async *marks() {
+    for (let from = 1; ; from += 1000) {
+      const range = IDBKeyRange.bound(from, from + 999);
+      const marks = await settled(this.#db.transaction('marks').objectStore('marks').getAll(range));
+      if (marks.length === 0) return;
+      yield marks;
+    }
+  }
+
+  /** Rows with what came of them. @param {number[]} numbers @returns {Promise<{ row: Row, result?: Result }[]>} */
+  async entries(numbers) {
+    const transaction = this.#db.transaction(['rows', 'results']);
+    const [rows, results] = ['rows', 'results'].map((name) => transaction.objectStore(name));
+    return Promise.all(
+      numbers.map(async (number) => {
+        const [row, result] = await Promise.all([settled(rows.get(number)), settled(results.get(number))]);
+        return { row, result };
+      }),
+    );
+  }
+
+  /** Deletes the batch and all its rows. */
+  async clear() {
+    const names = ['job', 'rows', 'results', 'marks'];
+    const transaction = this.#write(names);
+    for (const name of names) transaction.objectStore(name).clear();
+    await committed(transaction);
+  }
+
+  /** @param {string[]} names */
+  #write(names) {
+    return this.#db.transaction(names, 'readwrite', { durability: 'strict' });
+  }
+}
