@@ -1,4 +1,5 @@
 //! Rows of CSV and JSON Lines files, and scores of impressions, for the page that works through a batch.
+#![allow(unreachable_pub, reason = "wasm-bindgen exports what is public, from here as well")]
 
 use serde::{Deserialize, Serialize};
 use wasm_bindgen::prelude::*;
