@@ -7,6 +7,7 @@
  */
 import { RadllamaClient } from '../engine/client.js';
 import { ImpressionEngine } from '../radllama.js';
+import { Acute } from './acute.js';
 import { registerOffline } from './offline.js';
 import { Details } from './details.js';
 import { ask, startDialogs } from './dialogs.js';
@@ -18,6 +19,7 @@ import { ModelPicker } from './models.js';
 import { Output } from './output.js';
 import { hideError, showError, showUnsupported } from './problems.js';
 import { samples } from './samples.js';
+import { Review } from './review.js';
 import { Session, sameModel } from './session.js';
 import { startShortcuts } from './shortcuts.js';
 import { aboveImpression } from './text.js';
@@ -39,7 +41,9 @@ const limits = { maxNewTokens: number('max_new_tokens'), beams: number('beams') 
 const INSTRUCTION = 'Derive the impression from findings in the radiology report';
 
 const session = new Session({ model: first.url, label: first.label }, { contextTokens: number('context') });
-const writing = new Writing(() => showControls());
+const review = new Review((findings, impression, options) => session.check(findings, impression, options));
+const writing = new Writing(() => showControls(), review);
+const acute = new Acute(writing);
 const output = new Output(writing, params.get('insert'));
 const details = new Details(session);
 const loading = new Loading(session, details);
@@ -53,7 +57,7 @@ let resume = null;
 /** What is under way, from the press to the last word: a load and the writing after it are one. @type {AbortController | null} */
 let job = null;
 
-window.radllama = Object.assign(new RadllamaClient(), { ImpressionEngine, session }); // for the console and for tests
+window.radllama = Object.assign(new RadllamaClient(), { ImpressionEngine, session, writing }); // for the console and for tests
 
 drawIcons();
 startTheme();
@@ -78,6 +82,7 @@ async function start() {
 }
 
 function connect() {
+  review.onReport = (report) => acute.show(report.acute);
   session.addEventListener('state', showControls);
   session.addEventListener('lost', ({ detail }) => lose(detail));
   details.onForget = () => !session.engine && !job && loading.showWelcome();
@@ -118,6 +123,10 @@ function connect() {
     { keys: ['Alt', '2'], alt: 'Digit2', text: 'To the sample reports', run: () => $('sample').focus() },
     { keys: ['Alt', 'P'], alt: 'KeyP', text: 'To the prior report', run: openPrior },
     { keys: ['Alt', 'E'], alt: 'KeyE', text: 'Edit the impression', run: () => focusShown($('edit')) },
+    { keys: ['Alt', 'N'], alt: 'KeyN', text: 'Next flag', run: () => review.step(1), when: hasOutput },
+    { keys: ['Alt', 'B'], alt: 'KeyB', text: 'The flag before', run: () => review.step(-1), when: hasOutput },
+    { keys: ['Alt', 'J'], alt: 'KeyJ', text: 'From a line to its findings, and back', run: () => review.cross(), when: hasOutput },
+    { keys: ['Alt', 'K'], alt: 'KeyK', text: 'Record who was told of an acute finding', run: () => acute.record(), when: () => acute.asks },
     { keys: ['Alt', 'R'], alt: 'KeyR', text: 'Write again, with an instruction', run: () => focusShown($('instruction')) },
     { keys: ['Alt', '←', '→'], alt: 'ArrowLeft', text: 'Older and newer version', run: () => step(-1), when: () => writing.versions.all.length > 1 },
     { keys: ['Alt', 'Z'], alt: 'KeyZ', text: 'The model’s text, and back', run: restore, when: () => !$('edited').hidden },
@@ -192,22 +201,23 @@ async function writeNow(instruction, signal) {
   writing.begin();
   let result = null;
   try {
-    result = await session.write(findings, options, (text) => {
+    result = await session.write(findings, options, (text, report) => {
       loading.hide();
-      writing.grow(text);
+      writing.grow(text, report);
     });
     resume = null;
   } catch (error) {
     fail(error);
   } finally {
     loading.hide();
-    writing.end(result, instruction);
+    writing.end(result, { instruction, findings });
   }
   if (!result) return;
   details.showResult(result);
   $('instruction').value = '';
   if (result.text.trim() === '') showStats(result.stop === 'cancelled' ? 'Stopped.' : 'The model ended at once, without a word.');
-  say(`${result.stop === 'cancelled' ? 'Stopped' : 'Impression written'}, ${writing.lineCount} lines`);
+  await review.settled;
+  say(`${result.stop === 'cancelled' ? 'Stopped' : 'Impression written'}, ${writing.lineCount} lines${review.summary()}`);
 }
 
 function fail(error) {
@@ -319,6 +329,7 @@ function fillSamples() {
     }
     sample = chosen;
     $('findings').value = samples[chosen].findings;
+    review.findingsChanged();
     showControls();
   };
 }

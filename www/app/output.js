@@ -1,4 +1,5 @@
 import { $, toast } from './dom.js';
+import { toldText } from './acute.js';
 import { reportText, withImpression } from './text.js';
 
 /** Where an impression goes: the clipboard, the report, a file. */
@@ -15,7 +16,7 @@ export class Output {
   }
 
   get #report() {
-    return reportText(this.writing.text);
+    return reportText(this.writing.text, toldText(this.writing.communication()));
   }
 
   async copy() {
@@ -34,7 +35,7 @@ export class Output {
   insert() {
     if (this.origin) {
       // To that origin and no other: the browser drops the message if another page is there now.
-      this.target.postMessage({ type: 'radllama-impression', text: this.#report, ...this.writing.text }, this.origin);
+      this.target.postMessage({ type: 'radllama-impression', text: this.#report, ...this.writing.text, communication: this.writing.communication() }, this.origin);
       return this.#done(`Inserted into ${this.origin}`);
     }
     $('findings').value = withImpression($('findings').value, this.#report);

@@ -66,7 +66,8 @@ export class Session extends EventTarget {
   /**
    * @param {string} findings
    * @param {import('../index.d.ts').ImpressionOptions} options
-   * @param {(text: string) => void} onText all of the text so far
+   * @param {(text: string, report: import('../index.d.ts').GuardReport | null) => void} onText all of the text so
+   *   far, and what the guard says of it, where it was asked
    */
   write(findings, options, onText) {
     return this.#run('writing', async (signal) => {
@@ -76,10 +77,10 @@ export class Session extends EventTarget {
       let begun = false;
       let left = false;
       const reading = async () => {
-        for await (const { text } of run) {
+        for await (const { text, guard } of run) {
           if (left) break;
           begun = true;
-          onText(text);
+          onText(text, guard);
         }
         return run.result;
       };
@@ -98,6 +99,16 @@ export class Session extends EventTarget {
       result.catch(() => {}); // raced below
       return Promise.race([result, leaving]);
     });
+  }
+
+  /**
+   * Checks an impression against its findings, whatever else is under way, and without a model too.
+   * @param {string} findings
+   * @param {string} impression
+   * @param {import('../index.d.ts').CheckOptions} [options]
+   */
+  check(findings, impression, options) {
+    return (this.engine ?? ImpressionEngine).check(findings, impression, options);
   }
 
   async #run(state, work) {

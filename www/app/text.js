@@ -1,6 +1,7 @@
 /**
  * An impression as lines. Pure functions: they know no page.
- * @typedef {{ impression: string[], recommendation: string[] }} Lines
+ * @typedef {{ key: 'impression' | 'recommendation', text: string, start: number }} Row
+ *   a line, the field it belongs to, and where it begins in the text that it was taken from
  */
 
 // Sentences that ask for something to be done. Only the beginning counts, or a passive near the end:
@@ -35,16 +36,38 @@ export function sentences(text) {
  * What a model wrote, as lines: its own lines where it made some, else its sentences. Numbers and
  * dashes that it put before them go: the page numbers them.
  * @param {string} text
- * @returns {Lines}
+ * @returns {Row[]} in the order of the text
  */
-export function linesOf(text) {
+export function rowsIn(text) {
   const rows = text.split(/\r?\n/).flatMap((row) => splitNumbered(row.trim())).filter(Boolean);
-  const lines = rows.flatMap((row) => sentences(row)).filter(Boolean);
-  return {
-    impression: lines.filter((line) => !ASKS.test(line)),
-    recommendation: lines.filter((line) => ASKS.test(line)),
-  };
+  let from = 0;
+  return rows.flatMap((row) => sentences(row)).filter(Boolean).map((line) => {
+    // What was left out between two lines is space and a mark, so the next place is the right one.
+    const start = text.indexOf(line, from);
+    from = start + line.length;
+    return { key: ASKS.test(line) ? 'recommendation' : 'impression', text: line, start };
+  });
 }
+
+/** The lines of two fields, as {@link joined} puts them. @param {{ impression: string, recommendation: string }} fields @returns {Row[]} */
+export function rowsOfFields(fields) {
+  let start = 0;
+  return ['impression', 'recommendation'].flatMap((key) =>
+    (fields[key] === '' ? [] : fields[key].split('\n')).map((text) => {
+      const row = { key, text, start };
+      start += text.length + BREAK.length;
+      return row;
+    }));
+}
+
+/** Between two lines: each is one of its own, whatever it begins with. */
+const BREAK = '\n\n';
+
+/** The lines as the one text that is checked; their places count in it. @param {Row[]} rows */
+export const joined = (rows) => rows.map(({ text }) => text).join(BREAK);
+
+/** The lines of one field. @param {Row[]} rows @param {string} key */
+export const linesFor = (rows, key) => rows.filter((row) => row.key === key).map(({ text }) => text);
 
 /** `1. One. 2. Two.` as two rows, and without their marks. */
 function splitNumbered(row) {
@@ -59,11 +82,13 @@ export const rowsOf = (text) => text.split('\n').map((line) => line.trim()).filt
 /**
  * An impression as it goes into a report.
  * @param {{ impression: string, recommendation: string }} fields
+ * @param {string} [told] that somebody was told of an acute finding
  */
-export function reportText({ impression, recommendation }) {
+export function reportText({ impression, recommendation }, told = '') {
   const numbered = rowsOf(impression).map((line, index) => `${index + 1}. ${line}`);
   const asked = rowsOf(recommendation).map((line) => `- ${line}`);
-  return [...numbered, ...(asked.length ? [numbered.length ? '\nRECOMMENDATION:' : 'RECOMMENDATION:', ...asked] : [])].join('\n');
+  const parts = [numbered, asked.length ? ['RECOMMENDATION:', ...asked] : [], told ? ['COMMUNICATION:', told] : []];
+  return parts.filter(({ length }) => length > 0).map((lines) => lines.join('\n')).join('\n\n');
 }
 
 const HEADING = /^[ \t]*IMPRESSION:[ \t]*$/im;

@@ -1,8 +1,11 @@
 /**
  * @typedef {{ impression: string, recommendation: string }} Fields lines joined by line feeds
- * @typedef {{ model: Fields, now: Fields, edited: Fields | null, instruction: string,
- *             stop: string, result: object | null }} Version
- *   `model`: what the model wrote; `now`: as it stands; `edited`: an edit that was taken back
+ * @typedef {{ concept: string, label: string, who: string, when: string, how: string, note: string }} Told
+ *   who was told of an acute finding; `when` as a field of local time has it, `how` with `note`, words of one's own
+ * @typedef {{ model: Fields, now: Fields, edited: Fields | null, instruction: string, findings: string,
+ *             stop: string, result: object | null, told: Told | null, dismissed: string }} Version
+ *   `model`: what the model wrote; `now`: as it stands; `edited`: an edit that was taken back; `dismissed`: the
+ *   acute findings for which the question whether they were communicated was put away
  */
 
 const same = (a, b) => a.impression === b.impression && a.recommendation === b.recommendation;
@@ -18,9 +21,13 @@ export class Versions {
     return this.all[this.index] ?? null;
   }
 
-  /** @param {Omit<Version, 'now' | 'edited'>} version */
+  /**
+   * What was told of an acute finding holds for another version of the same findings too.
+   * @param {Pick<Version, 'model' | 'instruction' | 'findings' | 'stop' | 'result'>} version
+   */
   add(version) {
-    this.all.push({ ...version, now: { ...version.model }, edited: null });
+    const { told = null, dismissed = '' } = this.current?.findings === version.findings ? this.current : {};
+    this.all.push({ ...version, now: { ...version.model }, edited: null, told: told && { ...told }, dismissed });
     this.index = this.all.length - 1;
   }
 

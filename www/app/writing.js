@@ -1,6 +1,8 @@
+import { communication } from './acute.js';
 import { $, el } from './dom.js';
 import { formatRate } from './format.js';
-import { linesOf, rowsOf } from './text.js';
+import { paint } from './review.js';
+import { linesFor, rowsIn, rowsOf, rowsOfFields } from './text.js';
 import { Versions } from './versions.js';
 
 /**
@@ -15,10 +17,16 @@ export class Writing {
   #frame = 0;
   #timer = 0;
   #next = null;
+  /** The last report on the text that is being written. */
+  #report = null;
 
-  /** @param {() => void} onChange after every change of what is shown */
-  constructor(onChange) {
+  /**
+   * @param {() => void} onChange after every change of what is shown
+   * @param {import('./review.js').Review} review
+   */
+  constructor(onChange, review) {
     this.onChange = onChange;
+    this.review = review;
     this.fields = [
       { key: 'impression', field: $('edit'), list: $('lines') },
       { key: 'recommendation', field: $('edit-recommendation'), list: $('recommendation-lines') },
@@ -28,6 +36,7 @@ export class Writing {
         this.versions.edit({ [key]: field.value });
         this.unsaved = true;
         fillList(list, field.value.split('\n'));
+        this.review.stand(this.#shown(rowsOfFields(this.text)));
         this.#showEdited();
         this.onChange();
       });
@@ -45,11 +54,18 @@ export class Writing {
     $('output').hidden = false;
     $('output').ariaBusy = 'true';
     $('output').classList.add('draft');
+    this.#report = null;
+    this.review.begin();
   }
 
-  /** The text so far. At most one change a frame; in a hidden tab, where frames stand still, four a second. @param {string} text */
-  grow(text) {
+  /**
+   * The text so far. At most one change a frame; in a hidden tab, where frames stand still, four a second.
+   * @param {string} text
+   * @param {import('../index.d.ts').GuardReport | null} report on it, where it was checked
+   */
+  grow(text, report) {
     this.#next = text;
+    this.#report = report ?? this.#report;
     if (this.#frame || this.#timer) return;
     const draw = () => {
       this.#frame = this.#timer = 0;
@@ -60,16 +76,31 @@ export class Writing {
   }
 
   #draw(text) {
-    const { impression, recommendation } = linesOf(text);
-    fillList($('lines'), impression, recommendation.length === 0);
+    const rows = rowsIn(text);
+    const recommendation = linesFor(rows, 'recommendation');
+    fillList($('lines'), linesFor(rows, 'impression'), recommendation.length === 0);
     fillList($('recommendation-lines'), recommendation, true);
     $('recommendation-box').hidden = recommendation.length === 0;
+    this.review.grow(this.#shown(rows), this.#report);
     const scroll = $('impression-scroll');
     if (scroll.scrollHeight - scroll.scrollTop - scroll.clientHeight < 120) scroll.scrollTop = scroll.scrollHeight;
   }
 
-  /** The end of a text. Without one, what stood there before comes back. @param {import('../index.d.ts').ImpressionResult | null} result @param {string} instruction */
-  end(result, instruction) {
+  /** Rows with the elements that show them. @param {import('./text.js').Row[]} rows @returns {import('./review.js').ShownRow[]} */
+  #shown(rows) {
+    const next = { impression: 0, recommendation: 0 };
+    return rows.map((row) => {
+      const index = next[row.key]++;
+      return { ...row, index, item: this.fields.find(({ key }) => key === row.key).list.children[index] };
+    });
+  }
+
+  /**
+   * The end of a text. Without one, what stood there before comes back.
+   * @param {import('../index.d.ts').ImpressionResult | null} result
+   * @param {{ instruction: string, findings: string }} asked
+   */
+  end(result, { instruction, findings }) {
     cancelAnimationFrame(this.#frame);
     clearTimeout(this.#timer);
     this.#frame = this.#timer = 0;
@@ -77,9 +108,9 @@ export class Writing {
     $('output').ariaBusy = 'false';
     $('output').classList.remove('draft');
     if (result && result.text.trim() !== '') {
-      const { impression, recommendation } = linesOf(result.text);
-      const model = { impression: impression.join('\n'), recommendation: recommendation.join('\n') };
-      this.versions.add({ model, instruction, stop: result.stop, result });
+      const rows = rowsIn(result.text);
+      const model = { impression: linesFor(rows, 'impression').join('\n'), recommendation: linesFor(rows, 'recommendation').join('\n') };
+      this.versions.add({ model, instruction, findings, stop: result.stop, result });
       this.unsaved = true;
     }
     this.show();
@@ -102,6 +133,7 @@ export class Writing {
       field.hidden = !current;
     }
     $('recommendation-box').hidden = !current || (current.now.recommendation === '' && current.model.recommendation === '');
+    this.review.stand(this.#shown(rowsOfFields(this.text)), { now: true });
     this.#showEdited();
     this.#showStats();
     this.onChange();
@@ -121,6 +153,11 @@ export class Writing {
   /** The shown text in its fields. */
   get text() {
     return this.versions.current?.now ?? { impression: '', recommendation: '' };
+  }
+
+  /** Who was told of an acute finding, as recorded with the shown version. @returns {import('./acute.js').Communication | null} */
+  communication() {
+    return communication(this.versions.current?.told ?? null);
   }
 
   /** How many lines are shown. */
@@ -158,7 +195,7 @@ function fillList(list, lines, writes = false) {
   while (list.children.length > lines.length) list.lastElementChild.remove();
   for (const [at, line] of lines.entries()) {
     const item = list.children[at] ?? list.appendChild(el('li'));
-    if (item.textContent !== line) item.textContent = line;
-    item.className = writes && at === lines.length - 1 ? 'writing' : '';
+    if (item.textContent !== line) paint(item, line);
+    item.classList.toggle('writing', writes && at === lines.length - 1);
   }
 }

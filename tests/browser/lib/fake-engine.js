@@ -4,6 +4,8 @@
  *   stored: bytes that are stored        text: what it writes          msPerWord, loadMs
  *   unsupported: a reason                storage: false                kept: false (a load stores nothing)
  *   loadError, writeError: { code, message }                           sealed
+ *   guard: { support: [[words of a line, words of a findings sentence]], flags: [{ kind, severity, words, message,
+ *   findings? }] (one without `words` stands at the end, unless the impression has `unless`), acute: [{ concept, label }] }
  */
 const fake = Object.assign(
   {
@@ -35,6 +37,33 @@ const sleep = (ms, signal) =>
 const NAME = 'SmolLM2-135M-Instruct, 4-bit, with a radiology adapter';
 const sha256 = ['896ea879a780ad7e650c267877191960a13502a18ff2f5db845b9b516643242e', '11eb8566e54faaab0a68cd7e8cf42f625b0b4c9fb88baa5b46465853cc02124c'];
 const variants = { matvec: 'subgroup', matmul: 'tiled', attention: 'subgroup', rms_norm: 'base' };
+const place = (text, words) => (text.includes(words) ? [text.indexOf(words), text.indexOf(words) + words.length] : undefined);
+const sentences = (text) => [...text.matchAll(/[^\n]+?(?:[.!?](?=\s|$)|(?=\n|$))/g)].map(({ 0: whole, index }) => {
+  const line = whole.trim().replace(/^\d+\. /, '');
+  const start = index + whole.indexOf(line);
+  return { text: line, start, end: start + line.length };
+}).filter(({ text }) => text !== '');
+
+/** A double of the guard: it knows the words that `fake.guard` names. */
+function check(findings, impression, { prior, part = false } = {}) {
+  fake.calls.push({ call: 'check', findings, impression, prior });
+  const { support = [], flags = [], acute = [] } = fake.guard ?? {};
+  const lines = sentences(impression).map((line) => ({
+    ...line,
+    support: sentences(findings)
+      .filter(({ text }) => support.some(([own, there]) => line.text.includes(own) && text.includes(there)))
+      .map(({ start, end }) => [start, end]),
+  }));
+  const found = flags.flatMap(({ words, unless, findings: there, ...flag }) => {
+    const at = words ? place(impression, words) : !part && !impression.includes(unless) && [impression.length, impression.length];
+    if (!at) return [];
+    const line = words ? lines.findIndex(({ start, end }) => start <= at[0] && at[0] < end) : lines.length - 1;
+    return [{ ...flag, line, start: at[0], end: at[1], ...(there && place(findings, there) ? { findings: place(findings, there) } : {}) }];
+  });
+  const told = acute.filter(({ label }) => findings.toLowerCase().includes(label)).map((one) => ({ certain: true, section: 'findings', start: 0, end: 1, ...one }));
+  return { lines, flags: found.sort((a, b) => a.start - b.start), acute: told };
+}
+
 const stored = () => ({ name: NAME, totalBytes: fake.total, storedBytes: fake.stored, sha256 });
 
 export class ImpressionEngine {
@@ -52,6 +81,14 @@ export class ImpressionEngine {
 
   static async stored() {
     return fake.stored ? [stored()] : [];
+  }
+
+  static async check(...args) {
+    return check(...args);
+  }
+
+  async check(...args) {
+    return check(...args);
   }
 
   static async deleteStored() {
@@ -118,12 +155,12 @@ export class ImpressionEngine {
           break;
         }
         text += delta;
-        events.push({ text, delta });
+        events.push({ text, delta, guard: check(findings, text, { prior: options.prior, part: true }) });
         wake();
       }
       const words = text.split(' ').length;
       return {
-        text, stop, ids: [], variants, modelSha256: sha256, adapterSha256: null, version,
+        text, stop, ids: [], variants, guard: check(findings, text, { prior: options.prior }), modelSha256: sha256, adapterSha256: null, version,
         tokens: { prompt: 121, reused: 40, generated: words },
         timings: { prefillMs: 96, decodeMs: 1210, prefillTokensPerS: 843, decodeTokensPerS: 52.6 },
       };
