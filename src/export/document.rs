@@ -151,6 +151,7 @@ impl Document {
     }
 
     /// It as a DICOM UID (PS3.5 section B.2).
+    #[cfg(feature = "dicom")]
     pub(super) fn uid(&self, name: &str) -> String {
         format!("2.25.{}", self.uuid_bits(name))
     }

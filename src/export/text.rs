@@ -14,7 +14,7 @@ pub(super) fn write(document: &Document) -> String {
 }
 
 fn section(section: &Section) -> String {
-    let mut text = format!("{}:\n", section.kind.title().to_uppercase());
+    let mut text = format!("{}:\n", section.kind.title().to_ascii_uppercase());
     let numbered = section.kind == Kind::Impression;
     for (number, item) in section.items.iter().enumerate() {
         if section.is_prose() {

@@ -89,7 +89,7 @@ impl Moment {
     pub(super) fn instant(option: &'static str, text: &str) -> Result<Moment> {
         Moment::parse(text).filter(|moment| moment.clock.is_some()).ok_or_else(|| Error::BadOption {
             option,
-            value: "no such time".to_owned(),
+            value: "not a time".to_owned(),
             expected: "a time by RFC 3339 with its distance from UTC, as in 2026-11-27T10:30:00+01:00",
         })
     }
@@ -119,6 +119,7 @@ impl Moment {
     }
 
     /// Timezone Offset From UTC, `±hhmm`.
+    #[cfg(any(feature = "dicom", test))]
     pub(super) fn offset(&self) -> Option<&str> {
         self.clock.as_ref().map(|clock| clock.offset.as_str())
     }

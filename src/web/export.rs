@@ -16,6 +16,18 @@ pub struct ExportedFile {
 
 #[wasm_bindgen]
 impl ExportedFile {
+    /// Writes a report, as docs/export.md has it in JSON, in a format by its name. Needs no model.
+    pub fn of(report_json: &str, format: &str) -> Js<ExportedFile> {
+        let made = || {
+            let format: Format = format.parse()?;
+            let report = Report::from_json(report_json)?;
+            let bytes = export(&report, format)?;
+            let name = format!("{}.{}", file_name(report.id.as_deref()), format.extension());
+            Ok(ExportedFile { name, mime: format.mime(), bytes })
+        };
+        made().map_err(thrown)
+    }
+
     /// A name for it that every system takes.
     #[wasm_bindgen(getter)]
     pub fn name(&self) -> String {
@@ -32,17 +44,4 @@ impl ExportedFile {
     pub fn bytes(&self) -> Uint8Array {
         Uint8Array::from(&self.bytes[..])
     }
-}
-
-/// Writes a report, as docs/export.md has it in JSON, in a format by its name. Needs no model.
-#[wasm_bindgen(js_name = exportReport)]
-pub(crate) fn export_report(report_json: &str, format: &str) -> Js<ExportedFile> {
-    let made = || {
-        let format: Format = format.parse()?;
-        let report = Report::from_json(report_json)?;
-        let bytes = export(&report, format)?;
-        let name = format!("{}.{}", file_name(report.id.as_deref()), format.extension());
-        Ok(ExportedFile { name, mime: format.mime(), bytes })
-    };
-    made().map_err(thrown)
 }

@@ -92,10 +92,7 @@ impl Job<'_> {
         let mut failed = Vec::new();
         while let Some(fields) = reader.next_fields() {
             let place = reader.place();
-            let report = fields.and_then(|fields| {
-                let bad = |what| Error::BadData { place: place.clone(), what };
-                Report::from_fields(fields).map_err(bad)
-            });
+            let report = fields.and_then(|fields| Report::from_fields(fields, &place));
             match report.and_then(|report| self.one(report, reader.line(), &place)) {
                 Ok(()) => {}
                 Err(error @ Error::Io { .. }) => return Err(error),
