@@ -12,6 +12,7 @@ import { registerOffline } from './offline.js';
 import { Details } from './details.js';
 import { ask, startDialogs } from './dialogs.js';
 import { $, el, say } from './dom.js';
+import { Exporter } from './export.js';
 import { formatBytes } from './format.js';
 import { drawIcons } from './icons.js';
 import { Loading } from './loading.js';
@@ -45,6 +46,7 @@ const review = new Review((findings, impression, options) => session.check(findi
 const writing = new Writing(() => showControls(), review);
 const acute = new Acute(writing);
 const output = new Output(writing, params.get('insert'));
+const exporter = new Exporter(writing, session);
 const details = new Details(session);
 const loading = new Loading(session, details);
 const picker = new ModelPicker(offered, choose);
@@ -97,7 +99,7 @@ function connect() {
   $('restore').onclick = restore;
   $('copy').onclick = () => output.copy();
   $('insert').onclick = () => output.insert();
-  $('download').onclick = () => output.download();
+  $('download').onclick = () => exporter.open();
   $('again').onsubmit = (event) => {
     event.preventDefault();
     write($('instruction').value.trim());
@@ -132,7 +134,7 @@ function connect() {
     { keys: ['Alt', 'Z'], alt: 'KeyZ', text: 'The model’s text, and back', run: restore, when: () => !$('edited').hidden },
     { keys: ['Alt', 'C'], alt: 'KeyC', text: 'Copy', run: () => output.copy(), when: hasOutput },
     { keys: ['Alt', 'I'], alt: 'KeyI', text: 'Insert', run: () => output.insert(), when: hasOutput },
-    { keys: ['Alt', 'S'], alt: 'KeyS', text: 'Save as a file', run: () => output.download(), when: hasOutput },
+    { keys: ['Alt', 'S'], alt: 'KeyS', text: 'Save as a file', run: () => exporter.open(), when: hasOutput },
     { keys: ['Alt', 'M'], alt: 'KeyM', text: 'Model and adapter', run: () => picker.open() },
     { keys: ['Alt', 'D'], alt: 'KeyD', text: 'Details, and what is stored', run: () => details.toggle() },
     { keys: ['?'], single: '?', text: 'This sheet', run: () => $('help').showModal() },

@@ -2,7 +2,7 @@ import { $, toast } from './dom.js';
 import { toldText } from './acute.js';
 import { reportText, withImpression } from './text.js';
 
-/** Where an impression goes: the clipboard, the report, a file. */
+/** Where an impression goes: the clipboard, the report. For files see export.js. */
 export class Output {
   /**
    * @param {import('./writing.js').Writing} writing
@@ -42,14 +42,6 @@ export class Output {
     $('findings').dispatchEvent(new Event('input'));
     $('findings').scrollTop = $('findings').scrollHeight;
     this.#done('Inserted below the findings');
-  }
-
-  download() {
-    const url = URL.createObjectURL(new Blob([`IMPRESSION:\n${this.#report}\n`], { type: 'text/plain;charset=utf-8' }));
-    const link = Object.assign(document.createElement('a'), { href: url, download: 'impression.txt' });
-    link.click();
-    setTimeout(() => URL.revokeObjectURL(url), 10_000);
-    this.#done('Saved as impression.txt');
   }
 
   #done(text) {

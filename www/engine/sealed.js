@@ -6,7 +6,7 @@
  * serve.js says how it is talked to. On a page its imports are laid together into one file (see
  * `cargo xtask page`), because under that policy nothing can be imported.
  */
-import { CancelToken, Gpu, Guard, ModelLoader, exportReport, initSync, version } from '../pkg/radllama.js';
+import { CancelToken, ExportedFile, Gpu, Guard, ModelLoader, initSync, version } from '../pkg/radllama.js';
 import { RadllamaError, cancelled, throwIfCancelled, typed } from './errors.js';
 import { requestSubgroups } from './gpu-features.js';
 import { FilePieces, RemotePieces } from './pieces.js';
@@ -280,7 +280,7 @@ function check({ findings, impression, prior, part = false }) {
  * @param {{ report: object, format: string }} args
  */
 function exporting({ report, format }) {
-  const file = exportReport(JSON.stringify(report), format);
+  const file = ExportedFile.of(JSON.stringify(report), format);
   const { name, mime } = file;
   const bytes = file.bytes();
   file.free();

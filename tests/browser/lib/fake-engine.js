@@ -91,6 +91,18 @@ export class ImpressionEngine {
     return check(...args);
   }
 
+  static async export(report, format) {
+    fake.calls.push({ call: 'export', report, format });
+    if (fake.exportError) throw new RadllamaError(fake.exportError.code, fake.exportError.message);
+    const ending = { text: 'txt', markdown: 'md', fhir: 'fhir.json', hl7: 'hl7' }[format];
+    const text = report.impression.map((line, index) => `${index + 1}. ${line}\n`).join('');
+    return { name: `${report.id ?? 'report'}.${ending}`, mime: 'text/plain', bytes: new TextEncoder().encode(text) };
+  }
+
+  export(...args) {
+    return ImpressionEngine.export(...args);
+  }
+
   static async deleteStored() {
     fake.stored = 0;
   }
