@@ -127,6 +127,8 @@ test('the whole work by keyboard alone', async (t) => {
   assert.match(await page.inputValue('#findings'), /IMPRESSION:\n1\. New/);
   const download = page.waitForEvent('download');
   await keyboard.press('Alt+KeyS');
+  await page.waitForSelector('#export-dialog[open]');
+  await keyboard.press('Enter');
   await download;
 
   await keyboard.press('Alt+KeyM');

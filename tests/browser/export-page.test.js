@@ -123,6 +123,29 @@ test('the file says what was edited; numbers and names go into one file and no o
   assert.equal(first.report.provenance.model, 'SmolLM2-135M-Instruct, 4-bit, with a radiology adapter');
 });
 
+test('flags go with the numbers of their lines, and who was told of an acute finding', async (t) => {
+  const guard = {
+    flags: [
+      { kind: 'unsupported', severity: 'soft', words: 'Small right pleural effusion.', message: 'not in the findings' },
+      { kind: 'unsupported', severity: 'soft', words: 'Recommend', message: 'of the recommendation' },
+    ],
+    acute: [{ concept: 'pneumothorax', label: 'pneumothorax' }],
+  };
+  const { page } = await written(t, { fake: { msPerWord: 1, guard } });
+  await page.click('#acute-record');
+  await page.fill('#told-who', 'Dr. Weiß');
+  await page.fill('#told-when', '2026-11-27T10:20');
+  await page.selectOption('#told-how', 'phone');
+  await page.click('#download');
+  await Promise.all([page.waitForEvent('download'), page.click('#export-dialog button[type=submit]')]);
+  const [{ report }] = await calls(page, 'export');
+  assert.deepEqual(report.flags.map(({ line, message }) => [line, message]), [[1, 'not in the findings'], [undefined, 'of the recommendation']]);
+  assert.deepEqual(report.acute.map(({ concept }) => concept), ['pneumothorax']);
+  const [{ who, when, how, concept }] = report.communications;
+  assert.deepEqual([who, how, concept], ['Dr. Weiß', 'phone', 'pneumothorax']);
+  assert.match(when, /^2026-11-27T10:20:00[+-]\d\d:\d\d$/);
+});
+
 test('what cannot be exported is said in the dialog, which stays', async (t) => {
   const exportError = { code: 'bad_text', message: 'the input (findings) has the control character U+0007 at character 3; it must be plain UTF-8 text' };
   const { page } = await written(t, { fake: { msPerWord: 1, exportError } });

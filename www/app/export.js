@@ -2,7 +2,7 @@ import { ImpressionEngine } from '../radllama.js';
 import { $, el, toast } from './dom.js';
 import { sentence } from './format.js';
 import { keep, kept } from './kept.js';
-import { aboveImpression, rowsOf } from './text.js';
+import { aboveImpression, joined, linesFor, rowsOf, rowsOfFields } from './text.js';
 
 /** What is offered, and for whom it is. */
 const FORMATS = [
@@ -21,8 +21,6 @@ const FIELDS = [
   ['study-time', 'Date of the examination'],
 ];
 const KEPT = 'radllama-export';
-/** Between two lines, so that the guard reads each as one of its own. */
-const BREAK = '\n\n';
 
 /** The dialog that saves the report in a format of the trade. The engine's sealed worker writes the file. */
 export class Exporter {
@@ -102,10 +100,11 @@ export class Exporter {
     const { writing } = this;
     const { current, isEdited } = writing.versions;
     const findings = current?.findings ?? aboveImpression($('findings').value).findings;
+    const full = (text) => rowsOf(text).join('\n');
+    const rows = rowsOfFields({ impression: full(writing.text.impression), recommendation: full(writing.text.recommendation) });
     const prior = $('prior').value.trim() || null;
-    const [impression, recommendation] = [rowsOf(writing.text.impression), rowsOf(writing.text.recommendation)];
-    const checked = await engine.check(findings, [...impression, ...recommendation].join(BREAK), { prior });
-    const told = writing.communication?.();
+    const checked = await engine.check(findings, joined(rows), { prior });
+    const told = writing.communication();
     const { result } = current ?? {};
     const { name, sha256 } = this.session.engine?.info.model ?? {};
     const same = result && String(sha256) === String(result.modelSha256);
@@ -115,10 +114,10 @@ export class Exporter {
       studyTime: given['study-time'],
       patient: { id: given['patient-id'], family: given.family, given: given.given },
       findings,
-      impression,
-      recommendation,
+      impression: linesFor(rows, 'impression'),
+      recommendation: linesFor(rows, 'recommendation'),
       prior,
-      flags: inRows(checked.flags, impression),
+      flags: inRows(checked.flags, rows),
       acute: checked.acute,
       communications: told ? [told] : [],
       provenance: {
@@ -133,13 +132,11 @@ export class Exporter {
   }
 }
 
-/** The guard's flags with the numbers of the lines as they are exported; its own lines are sentences. */
+/** The guard's flags with the numbers of the impression's lines; its own lines are sentences of all rows. */
 function inRows(flags, rows) {
-  let end = 0;
-  const ends = rows.map((row) => (end += row.length + BREAK.length));
   return flags.map((flag) => {
-    const line = ends.findIndex((end) => flag.start < end);
-    return { ...flag, line: line < 0 ? undefined : line };
+    const line = rows.findLastIndex(({ start }) => start <= flag.start);
+    return { ...flag, line: rows[line]?.key === 'impression' ? line : undefined };
   });
 }
 
