@@ -44,6 +44,7 @@ const LONG: &[(&str, &str)] = &[
         "all planted errors, with the words that make each one an error",
     ),
     ("src/web.rs", "the whole surface for JavaScript in the one file that may know of it"),
+    ("www/index.d.ts", "all of the package's types, read and shipped as one file"),
     ("tests/compare.rs", "one list of planted faults over one table of cases"),
     ("tests/executors.rs", "one table of models and faults for both executors and the engine"),
     ("tests/gguf.rs", "writer and reader are each other's test"),

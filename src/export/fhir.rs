@@ -8,10 +8,11 @@
 //! `meta.security`, as HL7's AI Transparency on FHIR has it, and the Provenance names program, model and
 //! adapter as Devices, with the SHA-256 of their files as identifiers.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::document::{Document, Kind, REPORT, SOFTWARE, Section, VERSION};
 use super::report::{Communication, Origin};
+use super::resource::{compact, narrative};
 use super::text;
 use super::time::Moment;
 use crate::error::{Error, Result};
@@ -365,53 +366,4 @@ fn device(name: Option<&str>, version: Option<&str>, hashes: &[String], kind: &s
         "type": { "text": kind },
         "version": version.map(|version| json!([{ "value": version }])),
     })
-}
-
-/// XHTML of headings with paragraphs or lists; a narrative must not be empty (txt-2).
-fn narrative(parts: &[(Option<&str>, &[String], bool)]) -> Value {
-    let mut div = "<div xmlns=\"http://www.w3.org/1999/xhtml\">".to_owned();
-    for (heading, items, list) in parts {
-        if let Some(heading) = heading {
-            div.push_str(&format!("<h3>{}</h3>", xhtml(heading)));
-        }
-        let tag = if *list { "li" } else { "p" };
-        div.push_str(if *list { "<ol>" } else { "" });
-        for item in *items {
-            div.push_str(&format!("<{tag}>{}</{tag}>", xhtml(item)));
-        }
-        div.push_str(if *list { "</ol>" } else { "" });
-    }
-    div.push_str("</div>");
-    json!({ "status": "generated", "div": div })
-}
-
-fn xhtml(text: &str) -> String {
-    let text = text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
-    text.replace('"', "&quot;").replace('\n', "<br/>")
-}
-
-/// Takes out what is null or empty, which FHIR's JSON does not allow.
-fn compact(value: &mut Value) {
-    let empty = |value: &Value| match value {
-        Value::Null => true,
-        Value::Array(list) => list.is_empty(),
-        Value::Object(map) => map.is_empty(),
-        _ => false,
-    };
-    match value {
-        Value::Array(list) => {
-            list.iter_mut().for_each(compact);
-            list.retain(|value| !empty(value));
-        }
-        Value::Object(map) => {
-            let all: Map<String, Value> = std::mem::take(map);
-            for (name, mut value) in all {
-                compact(&mut value);
-                if !empty(&value) {
-                    map.insert(name, value);
-                }
-            }
-        }
-        _ => {}
-    }
 }

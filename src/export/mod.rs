@@ -12,9 +12,11 @@ mod dicom;
 mod document;
 mod fhir;
 mod hl7;
+mod input;
 mod lines;
 mod markdown;
 mod report;
+mod resource;
 mod text;
 mod time;
 
