@@ -168,7 +168,7 @@ pub enum Error {
     BadData { place: String, what: String },
     /// The same report id twice.
     #[error(
-        "id {id} stands in {first} and again in {second}; ids must be unique: remove or rename one of the two (`radllama data` keeps one of them with --on-duplicate)"
+        "id {id} stands in {first} and again in {second}; ids must be unique: remove or rename one of the two"
     )]
     DuplicateId { id: String, first: String, second: String },
     /// A split that contradicts itself or the reports.

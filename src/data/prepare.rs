@@ -108,7 +108,7 @@ impl Preparation {
             return Err(Error::DuplicateId {
                 id: pair.id,
                 first: first.to_string(),
-                second: place,
+                second: format!("{place} (--on-duplicate keeps one of them)"),
             });
         }
         self.ids.insert(pair.id.clone().into_boxed_str(), (number, place.into_boxed_str()));

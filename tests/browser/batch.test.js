@@ -49,7 +49,7 @@ test('300 reports, reloaded twice and crashed in the middle, end with every row 
 test('a pause holds, also over a reload; filters, a row beside its findings, both files', async (t) => {
   const { page } = await openBatch(t, { fake: { msPerWord: 10 } });
   const rows = ['{"id": "a", "findings": "A small left pleural effusion is seen.", "reference": "Left effusion."}', '{"findings": "😀 clear, quite.", "prior": "None known."}', '{"id": "c", "findings": "LONG"}'];
-  await choose(page, 'x.jsonl', `${rows.join('\n')}\n{"id": "d", "findings": "Clear."}\n`.repeat(1));
+  await choose(page, 'x.jsonl', `${rows.join('\n')}\n{"id": "d", "findings": "Clear."}\n`);
   await read(page);
   await page.click('#start');
   await page.waitForFunction(() => globalThis.radllama.batch.counts.done >= 1);
@@ -64,10 +64,10 @@ test('a pause holds, also over a reload; filters, a row beside its findings, bot
   await page.click('#start');
   await done(page);
 
-  await page.click('text=Hard flags');
+  await page.click('label:has-text("Hard flags")');
   await page.waitForFunction(() => document.querySelectorAll('#rows tr').length === 1);
   assert.match(await page.textContent('#rows'), /Small right pleural effusion.*side/);
-  await page.click('text=Errors');
+  await page.click('label:has-text("Errors")');
   await page.waitForFunction(() => /context holds 9/.test(document.getElementById('rows').textContent));
   await page.click('label:has-text("All")');
   await page.waitForFunction(() => document.querySelectorAll('#rows tr').length === 4);
@@ -266,7 +266,7 @@ for (const [name, context] of Object.entries({
     await page.waitForFunction(() => document.querySelectorAll('#rows tr').length === 50);
     await check('done');
     await picture(page, `batch-${name}`);
-    await page.click('text=Hard flags');
+    await page.click('label:has-text("Hard flags")');
     await page.waitForFunction(() => document.querySelectorAll('#rows tr').length === 3);
     await page.click('#rows tr button');
     await page.waitForSelector('#entry[open]');

@@ -195,7 +195,8 @@ async function run() {
     showWork();
     showScores();
     await table.draw();
-    if (document.activeElement === document.body) $('start').focus();
+    // The button that had the focus is gone.
+    if (document.activeElement === document.body || document.activeElement === $('pause')) $(batch?.left ? 'start' : 'save-jsonl').focus();
     say(batch?.left === 0 ? 'The batch is done' : 'Paused');
   }
 }
@@ -260,10 +261,10 @@ function showWork() {
   $('work-about').textContent = told.join(' · ');
   const busy = loading !== null || state !== 'idle';
   $('start').disabled = busy || left === 0 || unsupported !== null;
-  $('start').hidden = left === 0 && !busy;
+  $('start').hidden = left === 0 || busy;
   $('start-text').textContent = counts.done + counts.failed > 0 ? 'Resume' : model.leftBytes ? 'Download the model and start' : 'Start';
   $('pause').disabled = !busy || state === 'pausing';
-  $('pause').hidden = left === 0 && !busy;
+  $('pause').hidden = !busy;
   $('pause').textContent = state === 'pausing' ? 'Pausing …' : 'Pause';
   $('retry').hidden = counts.failed === 0 || busy;
   if (loading) return;

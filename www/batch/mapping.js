@@ -73,9 +73,8 @@ export class Mapping {
   /** How the file is to be read. */
   get how() {
     const { format, delimiter, encoding } = Object.fromEntries(new FormData($('map')));
-    const columns = {};
-    for (const role of Object.keys(ROLES)) columns[role] = this.#column(role);
-    const options = { columns, ...(format && { format }), ...(delimiter && format !== 'jsonl' && { delimiter }) };
+    // What nobody chose is found by its usual name, as on the command line.
+    const options = { columns: { ...this.#chosen }, ...(format && { format }), ...(delimiter && format !== 'jsonl' && { delimiter }) };
     return { encoding: encoding || undefined, options };
   }
 
