@@ -73,6 +73,17 @@ fn a_json_line_for_each_pair() {
 }
 
 #[test]
+fn the_token_limit_is_told() {
+    let pair = r#"{"id": "a", "findings": "Cardiomegaly.", "impression": "Cardiomegaly.", "stop": "STOP"}"#;
+    for (stop, kinds) in [("length", vec!["degenerate"]), ("eos", vec![])] {
+        let ran = Files::new(pair.replace("STOP", stop).as_bytes()).good(&["--json"]);
+        let line: Value = serde_json::from_str(&ran.stdout).unwrap();
+        let flags = line["flags"].as_array().unwrap();
+        assert_eq!(flags.iter().map(|flag| &flag["kind"]).collect::<Vec<_>>(), kinds, "{stop}");
+    }
+}
+
+#[test]
 fn text_for_people() {
     let ran = Files::new(PAIRS.as_bytes()).good(&[]);
     assert!(ran.stdout.contains("hard side: "), "{}", ran.stdout);

@@ -20,18 +20,20 @@ impl Guard {
     }
 
     /// `{ lines, flags, acute }` of [`guard::Report`], with all places in UTF-16 code units. `part`: the
-    /// impression is still being written.
+    /// impression is still being written. `cut`: it ended because no more tokens were allowed.
     pub fn check(
         &self,
         findings: &str,
         impression: &str,
         prior: Option<String>,
         part: bool,
+        cut: bool,
     ) -> Js<JsValue> {
         let prior = prior.as_deref();
-        let report = match part {
-            true => self.guard.check_part(findings, impression, prior),
-            false => self.guard.check(findings, impression, prior),
+        let report = match (part, cut) {
+            (true, _) => self.guard.check_part(findings, impression, prior),
+            (false, true) => self.guard.check_cut(findings, impression, prior),
+            (false, false) => self.guard.check(findings, impression, prior),
         };
         plain(&report.in_utf16(findings, impression))
     }

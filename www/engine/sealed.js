@@ -262,17 +262,18 @@ async function impression({ findings, options }, context) {
   };
   const written = await run(options, { ...context, report }, (...rest) => loaded().impression(findings, ...rest));
   const part = written.stop === 'cancelled'; // the reader knows that it is unfinished
-  return { ...written, guard: check({ findings, impression: written.text, prior, part }) };
+  const cut = written.stop === 'length';
+  return { ...written, guard: check({ findings, impression: written.text, prior, part, cut }) };
 }
 
 let guard = null;
 /**
  * The guard's report on an impression. Needs no model, and does not wait for one that is writing.
- * @param {{ findings: string, impression: string, prior?: string, part?: boolean }} args
+ * @param {{ findings: string, impression: string, prior?: string, part?: boolean, cut?: boolean }} args
  */
-function check({ findings, impression, prior, part = false }) {
+function check({ findings, impression, prior, part = false, cut = false }) {
   guard ??= new Guard();
-  return guard.check(findings, impression, prior, part);
+  return guard.check(findings, impression, prior, part, cut);
 }
 
 /**

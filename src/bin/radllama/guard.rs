@@ -22,7 +22,7 @@ use super::output;
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// JSON lines of {"id", "findings", "impression"}, with "prior" (or "comparison") where something is
-    /// known of an earlier examination.
+    /// known of an earlier examination; "stop": "length" says that the token limit ended the impression.
     #[arg(long, value_name = "FILE")]
     pairs: PathBuf,
     /// A lexicon of one's own that adds to the built-in one (docs/guard.md).
@@ -48,7 +48,11 @@ pub(crate) fn run(args: &Args, json: bool) -> Result<ExitCode> {
         return evaluate(args, &guard, json);
     }
     each(&args.pairs, |pair| {
-        let report = guard.check(&pair.findings, &pair.impression, pair.prior.as_deref());
+        let prior = pair.prior.as_deref();
+        let report = match pair.cut {
+            true => guard.check_cut(&pair.findings, &pair.impression, prior),
+            false => guard.check(&pair.findings, &pair.impression, prior),
+        };
         if json {
             output::object(&line(&pair.id, &report))
         } else {
@@ -87,8 +91,11 @@ fn each(path: &Path, mut done: impl FnMut(faithfulness::Pair) -> Result<()>) -> 
                 return Err(Error::BadData { place: reader.place(), what });
             }
         };
-        let (findings, impression) = (pair.findings, pair.impression);
-        done(faithfulness::Pair { id: pair.id, findings, impression, prior, mesh: pair.mesh })?;
+        // As the outputs of `eval` and `batch` have it.
+        let cut = pair.extra.get("stop").and_then(Value::as_str) == Some("length");
+        let (id, findings, impression, mesh) =
+            (pair.id, pair.findings, pair.impression, pair.mesh);
+        done(faithfulness::Pair { id, findings, impression, prior, cut, mesh })?;
     }
     Ok(())
 }

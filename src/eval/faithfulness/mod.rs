@@ -21,6 +21,8 @@ pub struct Pair {
     pub impression: String,
     /// What it was compared with.
     pub prior: Option<String>,
+    /// Whether the token limit ended it.
+    pub cut: bool,
     /// MeSH terms, where the source gives them.
     pub mesh: Vec<String>,
 }
