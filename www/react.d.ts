@@ -4,7 +4,7 @@
  *     import type {} from 'radllama/react';
  *
  * React 19 sets the element's properties and listens to its events by their own names: `onimpression`,
- * `ondelta`, `onprogress`, `onerror`, all in lower case.
+ * `ondelta`, `onprogress`, `onflag`, `onacute`, `onerror`, all in lower case.
  */
 import type { DetailedHTMLProps, HTMLAttributes } from 'react';
 import type { RadiologyImpression, RadiologyImpressionEventMap } from './widget.js';

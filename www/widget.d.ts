@@ -22,11 +22,12 @@
  * `panel`, `header`, `label`, `status`, `text-field`, `findings-field`, `findings-label`, `findings`, `text`,
  * `progress`, `progress-bar`, `error`, `error-message`, `error-code`, `instruction-field`,
  * `instruction-label`, `instruction`, `actions`, `button` (each of them), `generate`, `stop`,
- * `instruct`, `model-text`, `own-text`, `copy`, `notice`.
+ * `instruct`, `model-text`, `own-text`, `copy`, `notice`; `flags` (the list), `flag` (each of them; also
+ * `flag-hard`, `flag-soft`, `flag-advisory`), `flag-severity`, `flag-line`, `flag-message`, `acute`.
  *
  * ### Custom properties
  * Colours: `--radllama-accent`, `--radllama-on-accent`, `--radllama-background`, `--radllama-field`,
- * `--radllama-text`, `--radllama-muted`, `--radllama-border`, `--radllama-error`. Measures:
+ * `--radllama-text`, `--radllama-muted`, `--radllama-border`, `--radllama-error`, `--radllama-caution`. Measures:
  * `--radllama-radius`, `--radllama-gap`, `--radllama-font-size`, `--radllama-max-height` (of the text).
  * `--radllama-font`: the family.
  *
@@ -39,6 +40,11 @@
 import type {
   AdapterSource,
   EngineInfo,
+  GuardAcute,
+  GuardFlag,
+  GuardKind,
+  GuardReport,
+  GuardSeverity,
   ImpressionDelta,
   ImpressionOptions,
   ImpressionResult,
@@ -62,8 +68,22 @@ export interface ReadProgress {
 export interface ImpressionDetail {
   readonly text: string;
   readonly result: ImpressionResult;
+  /** What the guard says of it. */
+  readonly guard: GuardReport;
   /** What wrote it. */
   readonly engine: EngineInfo;
+}
+
+/** Something in the text that the findings do not bear out. */
+export interface FlagDetail {
+  readonly flag: GuardFlag;
+  /** The line that it is in. */
+  readonly line: string;
+}
+
+/** A finding that calls for telling somebody: who was told, when and how is the host's to ask and to keep. */
+export interface AcuteDetail {
+  readonly finding: GuardAcute;
 }
 
 /** A failure. The message says what to do; it holds nothing of findings or impression. */
@@ -76,7 +96,7 @@ export interface ErrorDetail {
 /**
  * The events that are the element's own, beside `input` and `change` as of any field: `input` while the
  * reader types, `change` after an edit and after an impression. None of them bubbles, except `input`
- * and `change`. `flag` is reserved for a later release.
+ * and `change`.
  */
 export interface RadiologyImpressionEventMap {
   /** A load or the reading of the prompt has come further. */
@@ -85,6 +105,10 @@ export interface RadiologyImpressionEventMap {
   delta: CustomEvent<ImpressionDelta>;
   /** An impression is there; it is the element's value already. */
   impression: CustomEvent<ImpressionDetail>;
+  /** The guard has a new flag: once each, while a text is written, at its end and after edits. */
+  flag: CustomEvent<FlagDetail>;
+  /** An acute finding is certain in findings or impression: once each, when a text is written. */
+  acute: CustomEvent<AcuteDetail>;
   /** Something failed. What the user stopped is no failure. */
   error: CustomEvent<ErrorDetail>;
 }
@@ -95,7 +119,7 @@ export interface FieldEventMap extends Omit<HTMLElementEventMap, keyof Radiology
 /** How an impression is written, where it differs from the model's own settings. */
 export type WidgetOptions = Omit<ImpressionOptions, 'signal' | 'onPrefill'>;
 
-/** The words of the interface. `{done}` and `{total}` are filled in. */
+/** The words of the interface. `{done}`, `{total}`, `{count}`, `{line}` and `{label}` are filled in. */
 export interface WidgetTexts {
   label: string;
   findings: string;
@@ -132,6 +156,13 @@ export interface WidgetTexts {
   unfinished: string;
   amount: string;
   count: string;
+  toCheck: string;
+  line: string;
+  flagsLabel: string;
+  acute: string;
+  severities: Readonly<Record<GuardSeverity, string>>;
+  /** Kind of a flag → what to tell the user. For a kind that is missing, the guard's own message is shown. */
+  flags: Readonly<Partial<Record<GuardKind, string>>>;
   /** Error code → what to tell the user. For a code that is missing, the engine's own message is shown. */
   errors: Readonly<Record<string, string>>;
 }
@@ -207,6 +238,10 @@ export class RadiologyImpression extends HTMLElement {
   readonly modelText: string | null;
   /** What the last impression came with. */
   readonly result: ImpressionResult | null;
+  /** What the guard says of the text as it stands; a moment after an edit it is read again. `null`: it was not read. */
+  readonly guard: GuardReport | null;
+  /** Its flags. */
+  readonly flags: readonly GuardFlag[];
   /** The engine that this element uses, once it is loaded. */
   readonly info: EngineInfo | null;
 

@@ -74,6 +74,53 @@ test('events come typed and in order, the instruction line is used', async (t) =
   assert.equal((await page.evaluate(() => globalThis.stub.runs[0])).options.instruction, 'one line');
 });
 
+const FLAGS = [
+  { words: 'Small right', kind: 'side', severity: 'hard', message: 'pleural effusion: "right", but the findings name the other side' },
+  { words: 'concerning', kind: 'unsupported', severity: 'soft', message: 'the findings do not mention pneumonia' },
+];
+const ACUTE = [
+  { concept: 'free_air', label: 'free air', certain: true, section: 'findings', start: 0, end: 3 },
+  { concept: 'torsion', label: 'torsion', certain: false, section: 'findings', start: 0, end: 3 },
+];
+
+test('flags are fired once each as they come, shown with their lines, and go when the line is mended', async (t) => {
+  const { page, server } = await open(t, options);
+  await visitHost(page, server, one, { stub: { flags: FLAGS, acute: ACUTE } });
+  await on(page, (e) => {
+    globalThis.fired = [];
+    for (const type of ['flag', 'acute', 'delta', 'impression']) {
+      e.addEventListener(type, ({ detail }) => globalThis.fired.push({ type, state: e.state, detail }));
+    }
+    e.prior = 'Prior.';
+    return e.generate().then(() => {});
+  });
+  const fired = await page.evaluate(() => globalThis.fired);
+  const flags = fired.filter(({ type }) => type === 'flag');
+  assert.deepEqual(flags.map(({ detail: { flag } }) => flag.kind), ['unsupported', 'side']);
+  assert.ok(flags.every(({ state }) => state !== 'done'), 'while it is written');
+  assert.match(flags[1].detail.line, /^2\. Small/);
+  assert.deepEqual(fired.filter(({ type }) => type === 'acute').map(({ detail }) => detail.finding.concept), ['free_air']);
+  assert.equal(fired.at(-1).detail.guard.flags.length, 2);
+  const shown = () => page.getByRole('list', { name: 'Flags' }).getByRole('button').allInnerTexts().then((all) => all.map((text) => text.replaceAll(/\s+/g, ' ').trim()));
+  assert.deepEqual(await shown(), [
+    'Check Line 2 Pleural effusion: "right", but the findings name the other side', 'Consider Line 1 The findings do not mention pneumonia',
+  ]);
+  const inside = () => on(page, (e) => e.shadowRoot.textContent);
+  assert.match(await inside(), /Written by the model · 1 to check/);
+  assert.match(await inside(), /The impression is written · 1 to check/, 'a screen reader hears of it');
+  assert.match(await inside(), /Acute finding: free air\. Communicated\?/);
+  await page.getByRole('button', { name: /Line 2/ }).click();
+  const text = page.getByRole('textbox', { name: 'Impression' });
+  assert.equal(await text.evaluate((field) => field.value.slice(field.selectionStart, field.selectionEnd)), 'Small right');
+  await page.keyboard.type('Small left');
+  await page.waitForFunction(() => document.querySelector('radiology-impression').flags.length === 1);
+  assert.deepEqual(await page.evaluate(() => globalThis.stub.checks.at(-1).options), { prior: 'Prior.' });
+  assert.deepEqual(await shown(), ['Consider Line 1 The findings do not mention pneumonia']);
+  assert.equal((await page.evaluate(() => globalThis.fired)).filter(({ type }) => type === 'flag').length, 2, 'none is told of twice');
+  await on(page, (e) => (e.lang = 'de'));
+  assert.match(await inside(), /BedenkenZeile 1Davon steht nichts im Befund\./);
+});
+
 test('it is a field of a form: value, validity, reset, disabled, state', async (t) => {
   const { page, server } = await open(t, options);
   await visitHost(page, server,
@@ -206,7 +253,7 @@ test('markup, control tokens, right-to-left and CJK text stay text', async (t) =
 for (const [theme, width] of [['light', 760], ['dark', 760], ['dark', 300]]) {
   test(`axe finds nothing, and nothing sticks out: ${theme}, ${width} px`, async (t) => {
     const { page, server } = await open(t, { ...options, context: { viewport: { width, height: 700 }, colorScheme: theme } });
-    await visitHost(page, server, `${one}<radiology-impression theme="${theme}" lang="de" readonly></radiology-impression>`, { stub: {} });
+    await visitHost(page, server, `${one}<radiology-impression theme="${theme}" lang="de" readonly></radiology-impression>`, { stub: { flags: FLAGS, acute: ACUTE } });
     await page.addStyleTag({ content: `:root { color-scheme: ${theme}; } main { display: grid; gap: 16px; } body { margin: 10px; }` });
     assert.deepEqual(await axe(page), []);
     await on(page, (e) => e.generate());

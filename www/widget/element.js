@@ -1,11 +1,12 @@
 import { RadllamaError, typed } from '../engine/errors.js';
+import { Guarded, beginGuard, readAgain, takeReport } from './guarded.js';
 import { pool } from './pool.js';
-import { Properties, render, sourceChanged, sourceOf, wishesOf, wordsChanged } from './properties.js';
+import { Properties, findingsOf, render, sourceChanged, sourceOf, wishesOf, wordsChanged } from './properties.js';
 import { addTexts, languageOf, textsFor } from './texts.js';
 import { View } from './view.js';
 
 /** The element; see widget.d.ts for what each member does. */
-export class RadiologyImpression extends Properties {
+export class RadiologyImpression extends Guarded {
   static addTexts = addTexts;
 
   static get graceMs() {
@@ -48,6 +49,7 @@ export class RadiologyImpression extends Properties {
       ownText: () => this.#replace(this.#ownText),
       copy: () => this.#copy(),
       edit: () => this.#edit(this.#view.text.value),
+      editFindings: () => this[readAgain](this.#text),
       change: () => this.#changed(),
     });
     this[wordsChanged]();
@@ -91,6 +93,7 @@ export class RadiologyImpression extends Properties {
     this.stop();
     this.#touched = false;
     this.#modelText = this.#ownText = this.#result = this.#error = null;
+    this[beginGuard]();
     this.#view.findings.value = this.#view.instruction.value = '';
     this.#setText(this.defaultValue);
     this.#phase = this.#rest();
@@ -116,6 +119,7 @@ export class RadiologyImpression extends Properties {
   set value(value) {
     this.#touched = true;
     this.#setText(String(value ?? ''));
+    this[readAgain](this.#text);
     this[render]();
   }
   get state() {
@@ -203,7 +207,7 @@ export class RadiologyImpression extends Properties {
     let before = null; // what stood in the field when the first words came
     try {
       this.#error = null;
-      const findings = this.#findings();
+      const findings = findingsOf(this, this.#view.findings);
       if (!findings.trim()) throw new RadllamaError('empty_findings', 'there are no findings: enter them and try again');
       const engine = await this.#engine(signal);
       this.#show('waiting');
@@ -214,8 +218,9 @@ export class RadiologyImpression extends Properties {
       };
       const typedIn = this.#instructed ? this.#view.instruction.value.trim() : '';
       const writing = engine.impression(findings, { ...wishesOf(this, typedIn), ...overrides, signal, onPrefill });
-      for await (const { text, delta } of writing) {
-        before ??= this.#begin();
+      for await (const { text, delta, guard } of writing) {
+        before ??= this.#begin(engine);
+        this[takeReport](guard, text, false);
         this.#draft = delta === null;
         this.#setText(text, true);
         this.#show('writing');
@@ -227,10 +232,11 @@ export class RadiologyImpression extends Properties {
         this.#view.announce(this.#words.announceStopped);
         return result; // what stood there stays
       }
-      before ??= this.#begin();
+      before ??= this.#begin(engine);
       this.#finish(run, result);
       return result;
     } catch (thrown) {
+      if (before !== null) this[readAgain](before);
       if (before) this.#setText(before); // half an impression is none
       throw this.#failed(thrown);
     } finally {
@@ -242,8 +248,9 @@ export class RadiologyImpression extends Properties {
   }
 
   /** The first words are there: what stood in the field can be brought back. */
-  #begin() {
+  #begin(engine) {
     const text = this.#text;
+    this[beginGuard]({ engine, findings: () => findingsOf(this, this.#view.findings) });
     if (text !== '' && text !== this.#modelText) this.#ownText = text;
     this.#view.announce(this.#words.announceWriting);
     return text;
@@ -255,9 +262,10 @@ export class RadiologyImpression extends Properties {
     this.#modelText = result.text;
     this.#run = null; // before the text becomes the form's
     this.#setText(result.text);
+    this[takeReport](result.guard, result.text);
     this.#show('done');
-    this.#view.announce(result.stop === 'cancelled' ? this.#words.announceStopped : this.#words.announceWritten);
-    this.#emit('impression', { text: result.text, result, engine: this.#info });
+    this.#view.announce(result.stop === 'cancelled' ? this.#words.announceStopped : this.#words.announceWritten, this.guard);
+    this.#emit('impression', { text: result.text, result, guard: result.guard, engine: this.#info });
     this.#changed();
   }
 
@@ -273,14 +281,6 @@ export class RadiologyImpression extends Properties {
       this.#emit('error', { code: error.code, message: error.message });
     }
     return error;
-  }
-
-  #findings() {
-    const given = this.findings;
-    if (given !== null) return given;
-    const source = this.htmlFor && this.getRootNode().getElementById?.(this.htmlFor);
-    if (source) return String(source.value ?? source.textContent);
-    return this.#view.findings.value;
   }
 
   #preload() {
@@ -319,6 +319,7 @@ export class RadiologyImpression extends Properties {
   #edit(text) {
     this.#touched = true;
     this.#setText(text);
+    this[readAgain](text);
     this[render]();
   }
 
@@ -379,6 +380,7 @@ export class RadiologyImpression extends Properties {
       phase: this.#phase,
       progress: this.#progress,
       text: this.#text,
+      guard: this.guard,
       draft: this.#draft,
       edited: this.edited,
       hasOwn: this.#ownText !== null && this.#ownText !== this.#text,

@@ -155,6 +155,13 @@ export function sourceOf({ model, adapter, baseUrl }) {
   return source;
 }
 
+/** The findings: given, of another field, or of the element's own. @param {Properties} element @param {HTMLTextAreaElement} own */
+export function findingsOf(element, own) {
+  if (element.findings !== null) return element.findings;
+  const source = element.htmlFor && element.getRootNode().getElementById?.(element.htmlFor);
+  return source ? String(source.value ?? source.textContent) : own.value;
+}
+
 /**
  * How an element wants its impression written.
  * @param {Properties} element

@@ -12,6 +12,7 @@ const css = `
   --_soft: var(--radllama-muted, light-dark(#56656a, #9aa9ab));
   --_line: var(--radllama-border, light-dark(#d5dddd, #2e383b));
   --_error: var(--radllama-error, light-dark(#9a2320, #ffb1a8));
+  --_caution: var(--radllama-caution, light-dark(#7a5200, #e0b35a));
   --_radius: var(--radllama-radius, 10px);
   --_gap: var(--radllama-gap, 12px);
   display: block;
@@ -93,6 +94,31 @@ textarea:focus-visible, input:focus-visible, button:focus-visible {
   outline-offset: 1px;
 }
 .panel[data-draft] .text { color: var(--_soft); }
+
+.flags { display: grid; gap: 2px; margin: 0; padding: 0; list-style: none; font-size: .88em; }
+.flags li { border-inline-start: 2px solid var(--_severity); }
+.flags [data-severity='hard'] { --_severity: var(--_error); --_sign: '▲'; }
+.flags [data-severity='soft'] { --_severity: var(--_caution); --_sign: '◆'; }
+.flags [data-severity='advisory'] { --_severity: var(--_accent); --_sign: '●'; }
+.flags button {
+  display: flex;
+  flex-wrap: wrap;
+  gap: 0 .5em;
+  inline-size: 100%;
+  min-block-size: 0;
+  padding: 3px 8px;
+  border: 0;
+  border-radius: 0 4px 4px 0;
+  font-size: inherit;
+  font-weight: 400;
+  text-align: start;
+}
+.flags button:hover { background: color-mix(in oklab, var(--_ink) 7%, transparent); }
+.flags [part='flag-severity'] { color: var(--_severity); font-weight: 620; }
+.flags [part='flag-severity']::before { content: var(--_sign) / ''; margin-inline-end: .4em; font-size: .8em; }
+.flags [part='flag-line'] { color: var(--_soft); font-variant-numeric: tabular-nums; }
+.flags [part='flag-message'] { flex: 1 1 14em; }
+.acute { margin: 0; padding: 6px 10px; border: 1px solid var(--_error); border-radius: calc(var(--_radius) - 3px); font-size: .9em; font-weight: 560; }
 
 .track {
   position: absolute;

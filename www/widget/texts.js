@@ -41,6 +41,12 @@ const en = {
   unfinished: 'The impression is still being written.',
   amount: '{done} of {total} MB',
   count: '{done} of {total}',
+  toCheck: '{count} to check',
+  line: 'Line {line}',
+  flagsLabel: 'Flags',
+  acute: 'Acute finding: {label}. Communicated?',
+  severities: { hard: 'Check', soft: 'Consider', advisory: 'Reminder' },
+  flags: {},
   errors: {
     empty_findings: 'There are no findings yet. Enter them, then try again.',
     no_webgpu: 'This browser has no WebGPU. A current Chrome, Edge, Firefox or Safari has it.',
@@ -86,6 +92,20 @@ const de = {
   unfinished: 'Die Beurteilung wird noch geschrieben.',
   amount: '{done} von {total} MB',
   count: '{done} von {total}',
+  toCheck: '{count} zu prüfen',
+  line: 'Zeile {line}',
+  flagsLabel: 'Hinweise',
+  acute: 'Akuter Befund: {label}. Mitgeteilt?',
+  severities: { hard: 'Prüfen', soft: 'Bedenken', advisory: 'Erinnerung' },
+  flags: {
+    side: 'Die Seite ist nicht die des Befunds.',
+    measurement: 'Dieses Maß steht nicht im Befund.',
+    negation: 'Der Befund sagt das Gegenteil.',
+    unsupported: 'Davon steht nichts im Befund.',
+    comparison: 'Verglichen wird mit einer Untersuchung, die der Befund nicht kennt.',
+    omission: 'Ein akuter Befund fehlt in der Beurteilung.',
+    degenerate: 'Der Text ist unfertig, wiederholt oder abgeschrieben.',
+  },
   errors: {
     empty_findings: 'Es gibt noch keinen Befund. Bitte eingeben und erneut versuchen.',
     network: 'Etwas konnte nicht geladen werden. Verbindung prüfen und erneut versuchen; Geladenes bleibt erhalten.',
@@ -126,7 +146,10 @@ export function textsFor(language, changes = {}) {
   return merge(merge(en, known), changes);
 }
 
-const merge = (under, over) => ({ ...under, ...over, errors: { ...under.errors, ...over.errors } });
+const GROUPS = ['errors', 'flags', 'severities'];
+const merge = (under, over) => ({
+  ...under, ...over, ...Object.fromEntries(GROUPS.map((group) => [group, { ...under[group], ...over[group] }])),
+});
 
 /** Fills `{name}` in. @param {string} text @param {Record<string, string | number>} values */
 export const filled = (text, values) => text.replace(/\{(\w+)\}/g, (mark, name) => values[name] ?? mark);

@@ -8,7 +8,7 @@ import { filled } from './texts.js';
  * @typedef {{ phase: 'idle' | 'ready' | 'loading' | 'waiting' | 'reading' | 'writing' | 'done' | 'error',
  *   progress: object | null, text: string, draft: boolean, edited: boolean, hasOwn: boolean,
  *   cutShort: boolean, stopped: boolean, error: { code: string, message: string } | null,
- *   ownFindings: boolean, disabled: boolean, readOnly: boolean, required: boolean,
+ *   guard: import('../index.d.ts').GuardReport | null, ownFindings: boolean, disabled: boolean, readOnly: boolean, required: boolean,
  *   instructed: boolean, label: string, lang: string }} ViewState
  */
 export class View {
@@ -59,6 +59,8 @@ export class View {
           make('label', 'label', { htmlFor: 'text', id: 'label' }),
           make('span', 'status', { className: 'status' }, make('span', 'status-text'))),
         this.text),
+      make('ol', 'flags', { className: 'flags' }),
+      make('p', 'acute', { className: 'acute' }),
       error,
       make('div', 'instruction-field', { className: 'field' }, make('label', 'instruction-label', { htmlFor: 'instruction' }), this.instruction),
       make('div', 'actions', { className: 'actions' },
@@ -88,6 +90,7 @@ export class View {
     for (const other of [this.findings, this.instruction]) {
       for (const type of ['input', 'change']) other.addEventListener(type, (event) => event.stopPropagation());
     }
+    this.findings.addEventListener('input', on.editFindings);
     root.append(panel);
   }
 
@@ -102,6 +105,7 @@ export class View {
       copy: texts.copy, notice: texts.notice,
     };
     for (const [part, text] of Object.entries(set)) parts[part].textContent = text;
+    parts.flags.ariaLabel = texts.flagsLabel;
     this.text.placeholder = texts.hint;
     this.findings.placeholder = texts.findingsHint;
     this.instruction.placeholder = texts.instructionHint;
@@ -132,6 +136,7 @@ export class View {
       parts['error-message'].textContent = texts.errors[error.code] ?? error.message;
       parts['error-code'].textContent = error.code;
     }
+    this.#flags(state.guard);
     parts['instruction-field'].hidden = !state.instructed;
     parts.instruct.setAttribute('aria-expanded', String(state.instructed));
     this.#buttons(state, busy);
@@ -140,9 +145,50 @@ export class View {
     this.#track(phase, progress, busy);
   }
 
-  /** Tells a screen reader, once. @param {string} text */
-  announce(text) {
-    this.#parts.live.textContent = text;
+  /** The guard's flags, each a button that selects its words. */
+  #flags(report) {
+    const { flags: list, acute } = this.#parts;
+    const flags = report?.flags ?? [];
+    const looks = JSON.stringify([flags, this.#texts.severities, this.#texts.flags]);
+    list.hidden = flags.length === 0;
+    const labels = (report?.acute ?? []).filter(({ certain }) => certain).map(({ label }) => label);
+    acute.hidden = labels.length === 0;
+    acute.textContent = filled(this.#texts.acute, { label: labels.join(', ') });
+    if (list.dataset.shown === looks) return;
+    list.dataset.shown = looks;
+    list.replaceChildren(...flags.map((flag) => {
+      const piece = (part, text) => {
+        const element = document.createElement('span');
+        element.part.add(part);
+        element.textContent = text;
+        return element;
+      };
+      const button = document.createElement('button');
+      button.type = 'button';
+      button.part.add('flag', `flag-${flag.severity}`);
+      const where = flag.kind === 'omission' ? [] : [piece('flag-line', filled(this.#texts.line, { line: flag.line + 1 }))];
+      const message = this.#texts.flags[flag.kind] ?? flag.message.charAt(0).toUpperCase() + flag.message.slice(1);
+      button.append(piece('flag-severity', this.#texts.severities[flag.severity]), ...where, piece('flag-message', message));
+      button.onclick = () => {
+        this.text.focus();
+        this.text.setSelectionRange(flag.start, flag.end);
+      };
+      const item = document.createElement('li');
+      item.dataset.severity = flag.severity;
+      item.append(button);
+      return item;
+    }));
+  }
+
+  /** Tells a screen reader, once. @param {string} text @param {import('../index.d.ts').GuardReport | null} [guard] */
+  announce(text, guard = null) {
+    this.#parts.live.textContent = this.#counted(text, guard);
+  }
+
+  /** With the number of hard flags. */
+  #counted(text, guard) {
+    const count = (guard?.flags ?? []).filter(({ severity }) => severity === 'hard').length;
+    return count ? `${text} · ${filled(this.#texts.toCheck, { count })}` : text;
   }
 
   /** Says something in the status line for a moment. @param {string} text @param {() => void} then */
@@ -175,7 +221,7 @@ export class View {
     if (focused?.hidden && focused.localName === 'button') (busy ? parts.stop : parts.generate).focus();
   }
 
-  #status({ phase, progress, edited, stopped, cutShort, lang }) {
+  #status({ phase, progress, edited, stopped, cutShort, guard, lang }) {
     const texts = this.#texts;
     const number = (value) => value.toLocaleString(lang);
     const megabytes = (bytes) => (bytes / 1e6).toLocaleString(lang, { maximumFractionDigits: 1, minimumFractionDigits: 1 });
@@ -190,8 +236,7 @@ export class View {
     }
     if (phase === 'reading') return with_(texts.reading, texts.count, progress?.done, progress?.total, number);
     if (phase === 'done') {
-      if (edited) return texts.edited;
-      return stopped ? texts.stopped : cutShort ? texts.cutShort : texts.written;
+      return this.#counted(edited ? texts.edited : stopped ? texts.stopped : cutShort ? texts.cutShort : texts.written, guard);
     }
     return phase === 'error' ? '' : texts[phase];
   }
