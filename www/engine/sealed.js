@@ -33,6 +33,7 @@ let memory; // the module's
  */
 let device = null;
 let engine = null;
+let guard = null;
 /** Why there is no engine any more, if there was one. @type {RadllamaError | null} */
 let gone = null;
 
@@ -68,6 +69,7 @@ async function load({ port, files, ...options }, { signal, report }) {
   try {
     device ??= await openDevice();
     throwIfCancelled(signal);
+    guard ??= new Guard(); // while bytes are on their way: reading its lexicon would hold up the first words
     const manifest = await pieces.manifest?.();
     const started = performance.now();
     const context = { ...options, pieces, manifest, files, signal, report, onTell: (now) => (tell = now) };
@@ -266,7 +268,6 @@ async function impression({ findings, options }, context) {
   return { ...written, guard: check({ findings, impression: written.text, prior, part, cut }) };
 }
 
-let guard = null;
 /**
  * The guard's report on an impression. Needs no model, and does not wait for one that is writing.
  * @param {{ findings: string, impression: string, prior?: string, part?: boolean, cut?: boolean }} args
