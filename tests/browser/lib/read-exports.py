@@ -36,14 +36,19 @@ def read_hl7(path):
     def plain(field):
         return message.unescape(str(field)).replace("\r", "\n")
 
+    def single(field):
+        """A field that must be one text: no delimiter in it went unescaped."""
+        assert len(field) <= 1 and all(isinstance(part, str) for part in field), field
+        return plain(field)
+
     return {
         "segments": [str(segment[0]) for segment in message],
         "msh": [str(field) for field in message.segment("MSH")],
         "pid": [plain(field) for field in message.segment("PID")] if "\rPID|" in text else None,
         "obr": [plain(field) for field in message.segment("OBR")],
-        "nte": [plain(segment[3]) for segment in message.segments("NTE")],
+        "nte": [single(segment[3]) for segment in message.segments("NTE")],
         "obx": [
-            {"code": str(segment[3][0][0]), "type": str(segment[2]), "sub": str(segment[4]), "text": plain(segment[5])}
+            {"code": str(segment[3][0][0]), "type": str(segment[2]), "sub": str(segment[4]), "text": single(segment[5])}
             for segment in message.segments("OBX")
         ],
     }
