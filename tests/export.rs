@@ -217,6 +217,10 @@ fn formats_say_what_they_cannot_hold() {
     assert!(
         error(json!({ "accession": "12345678901234567" }), Format::Dicom).contains("17 characters")
     );
+    assert!(
+        error(json!({ "language": "zh-Hant-TW-x-longer" }), Format::Dicom)
+            .contains("19 characters")
+    );
     assert!(error(json!({ "patient": { "id": "a\\b" } }), Format::Dicom).contains("backslash"));
     assert!(error(json!({ "patient": { "family": "a^b" } }), Format::Dicom).contains('^'));
     assert!(error(json!({ "patient": { "family": "Doe" } }), Format::Hl7).contains("PID-3"));

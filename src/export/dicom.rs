@@ -44,6 +44,7 @@ fn head(document: &Document, object: &mut InMemDicomObject) -> Result<()> {
     let study_time = document.study_time();
     let short =
         |name, text: &Option<String>, most| limited(name, text.as_deref().unwrap_or(""), most);
+    limited("the language", document.language(), 16)?; // a Code Value's length
     let patient = &report.patient;
     let part = |part: &Option<String>| -> Result<String> {
         let part = limited("the patient's name", part.as_deref().unwrap_or(""), 64)?;

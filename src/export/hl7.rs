@@ -3,7 +3,7 @@
 //!
 //! Chapter 2 has the encoding, chapter 3 PID, chapter 7 OBR and OBX. Segments end with a carriage return
 //! (2.5.4), the character set is UTF-8 (`UNICODE UTF-8` of table 0211 in MSH-18), delimiters inside a text
-//! are escaped (2.7.4).
+//! are escaped (2.7.1).
 
 use super::document::{Document, Kind, REPORT, SOFTWARE, Section, VERSION};
 use super::time::Moment;
