@@ -74,6 +74,9 @@ test('a pause holds, also over a reload; filters, a row beside its findings, bot
   await page.click('#rows tr button');
   await page.waitForSelector('#entry[open]');
   assert.deepEqual(await page.locator('#entry mark').allTextContents(), ['left', 'right']);
+  await page.hover('.spoken');
+  assert.deepEqual(await page.locator('#entry mark').allTextContents(), ['A small left pleural effusion is seen.', 'right']);
+  await page.hover('#entry-title');
   assert.match(await page.textContent('#entry-body'), /the findings name the other side.*Left effusion\..*ROUGE-1/s);
   await page.keyboard.press('ArrowRight');
   await page.waitForFunction(() => /^Row 2$/.test(document.getElementById('entry-title').textContent));
@@ -218,7 +221,7 @@ test('by the keyboard alone, from the file to the deletion', async (t) => {
   await press('Enter');
   await page.waitForFunction(() => document.activeElement.id === 'pause');
   await done(page);
-  for (let tabs = 0; (await focused()) !== 'filter' && tabs < 20; tabs++) await press('Tab');
+  await page.waitForFunction(() => document.activeElement.name === 'filter');
   await press('ArrowRight', 'ArrowRight', 'ArrowRight', 'ArrowRight');
   assert.equal(await page.isChecked('[value="hard"]'), true);
   await page.waitForFunction(() => document.querySelectorAll('#rows tr').length === 3);

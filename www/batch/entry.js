@@ -23,11 +23,11 @@ export class Entry {
     this.#store = store;
   }
 
-  /** @param {number} row */
-  async open(row) {
+  /** @param {number} row @param {boolean} [stepping] from another row: not if that was closed meanwhile */
+  async open(row, stepping = false) {
     this.#row = row;
     const [{ row: report, result }] = await this.#store.entries([row]);
-    if (this.#row !== row || !report) return;
+    if (this.#row !== row || !report || (stepping && !$('entry').open)) return;
     const { rows } = this.#table;
     const at = rows.indexOf(row);
     $('entry-previous').disabled = at <= 0;
@@ -41,7 +41,7 @@ export class Entry {
   #step(by) {
     const { rows } = this.#table;
     const next = rows[rows.indexOf(this.#row) + by];
-    if (next) this.open(next);
+    if (next) this.open(next, true);
   }
 }
 
@@ -50,17 +50,17 @@ function* parts(report, result) {
   const error = report.error ?? result?.error;
   if (error) yield section('Not done', 'wide', el('p', { class: 'text' }, error.message), el('p', {}, el('code', { class: 'soft' }, error.code)));
   const guard = result?.guard;
-  if (report.findings) {
-    const places = (guard?.flags ?? []).filter(({ findings }) => findings).map(({ findings: [start, end], severity }) => ({ start, end, severity }));
-    yield section('Findings', '', marked(report.findings, places));
-  }
+  const flags = guard?.flags ?? [];
+  const contradicting = flags.filter(({ findings }) => findings).map(({ findings: [start, end], severity }) => ({ start, end, severity }));
+  const findings = el('p', { class: 'text', dir: 'auto' });
+  const show = (places) => findings.replaceChildren(...marked(report.findings ?? '', places));
+  show(contradicting);
+  if (report.findings) yield section('Findings', '', findings);
   if (result && !error) {
-    const said = marked(result.impression || 'Nothing was written.', (guard?.flags ?? []).filter(({ start, end }) => end > start));
-    said.classList.add('said');
+    const said = el('p', { class: 'text said', dir: 'auto' }, ...spoken(result, flags, (support) => show(support ?? contradicting)));
     yield section('Impression', '', said);
   }
   if (guard) {
-    const { flags } = guard;
     const item = ({ severity, kind, message }) => el('li', {}, el('span', { class: 'flag', 'data-severity': severity }, `${severity} ${kind}`), message);
     yield section('What the guard says', 'wide', flags.length ? el('ul', {}, ...flags.map(item)) : el('p', { class: 'soft' }, 'Nothing to flag.'));
   }
@@ -81,17 +81,39 @@ function* parts(report, result) {
 const section = (title, kind, ...children) => el('section', { class: kind }, el('h3', {}, title), ...children);
 
 /**
- * A text with places marked. Where they overlap the first counts.
+ * An impression's lines, each a button that shows which findings support it, for as long as it has pointer or focus.
+ * @param {import('./store.js').Result} result
+ * @param {object[]} flags
+ * @param {(support: { start: number, end: number }[] | null) => void} show
+ */
+function* spoken({ impression, guard }, flags, show) {
+  let at = 0;
+  const within = (start, end) => flags.filter((flag) => flag.start >= start && flag.end <= end && flag.end > flag.start);
+  for (const { start, end, support } of guard?.lines ?? []) {
+    yield impression.slice(at, start);
+    const places = within(start, end).map((flag) => ({ ...flag, start: flag.start - start, end: flag.end - start }));
+    const line = el('button', { type: 'button', class: 'spoken', title: support.length ? 'What supports this' : 'Nothing in the findings supports this' }, ...marked(impression.slice(start, end), places));
+    line.onpointerenter = line.onfocus = () => show(support.map(([start, end]) => ({ start, end })));
+    line.onpointerleave = line.onblur = () => show(null);
+    yield line;
+    at = end;
+  }
+  yield impression.slice(at) || (at === 0 ? 'Nothing was written.' : '');
+}
+
+/**
+ * A text in pieces, some of them marked. Where places overlap the first counts; one without a severity is support.
  * @param {string} text
- * @param {{ start: number, end: number, severity: string }[]} places in UTF-16 code units
+ * @param {{ start: number, end: number, severity?: string }[]} places in UTF-16 code units
  */
 export function marked(text, places) {
   const parts = [];
   let at = 0;
   for (const { start, end, severity } of places.toSorted((a, b) => a.start - b.start)) {
     if (start < at || end > text.length || end <= start) continue;
-    parts.push(text.slice(at, start), el('mark', { 'data-severity': severity }, text.slice(start, end)));
+    const mark = el('mark', severity ? { 'data-severity': severity } : { class: 'support' }, text.slice(start, end));
+    parts.push(text.slice(at, start), mark);
     at = end;
   }
-  return el('p', { class: 'text', dir: 'auto' }, ...parts, text.slice(at));
+  return [...parts, text.slice(at)];
 }

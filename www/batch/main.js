@@ -196,7 +196,9 @@ async function run() {
     showScores();
     await table.draw();
     // The button that had the focus is gone.
-    if (document.activeElement === document.body || document.activeElement === $('pause')) $(batch?.left ? 'start' : 'save-jsonl').focus();
+    if (document.activeElement === document.body || document.activeElement === $('pause')) {
+      (batch?.left ? $('start') : $('filters').querySelector(':checked')).focus();
+    }
     say(batch?.left === 0 ? 'The batch is done' : 'Paused');
   }
 }

@@ -203,6 +203,10 @@ pub(crate) fn run(args: &Args, json: bool) -> Result<ExitCode> {
     let files = args.model.open()?;
     let options = args.sampling.options(files.manifest.as_ref().and_then(|m| m.decoding));
     options.validate()?;
+    if let Some(notice) = files.manifest.as_ref().and_then(|manifest| manifest.notice.as_ref()) {
+        output::note(notice);
+    }
+    output::note(super::impression::WARNING);
     let mut settings =
         resume::settings(&files, &args.model, &options, args.instruction.as_deref(), args.shard)?;
     settings["input_sha256"] = survey.sha256.clone().into();

@@ -10,7 +10,8 @@ use super::args::{ModelArgs, SamplingArgs, read_text, text_or_stdin};
 use super::output;
 use super::session::{Prompt, Session};
 
-const WARNING: &str = "radllama is a research tool, not a medical device: check every sentence.";
+pub(crate) const WARNING: &str =
+    "radllama is a research tool, not a medical device: check every sentence.";
 
 /// Write the impression of a report's findings.
 #[derive(Debug, clap::Args)]

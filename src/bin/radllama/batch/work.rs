@@ -78,7 +78,7 @@ impl Done {
     pub(super) fn words(&self, out: &Path, rows: u64) -> String {
         let Counts { written, failed, hard, soft, .. } = self.counts;
         let mut text = format!(
-            "{}: {} of {rows} rows, {written} impressions, {failed} errors; {hard} with a hard flag, {soft} with a soft one",
+            "{}: {} of {rows} rows; impressions: {written}, errors: {failed}, with a hard flag: {hard}, with a soft one: {soft}",
             out.display(),
             self.counts.rows(),
         );
