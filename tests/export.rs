@@ -138,6 +138,38 @@ fn stdin_and_times_of_the_callers() {
 }
 
 #[test]
+fn lines_of_a_batch_get_their_findings_and_their_model() {
+    let folder = Folder::new(
+        b"{\"id\": \"7\", \"row\": 1, \"impression\": \"Normal.\", \"lines\": [], \"flags\": [], \"acute\": [], \"stop\": \"eos\"}\n\
+          {\"id\": \"8\", \"row\": 2, \"error\": {\"code\": \"prompt_too_long\", \"message\": \"x\"}}\n",
+    );
+    fs::write(folder.path("b.csv"), "key;text;comparison\n7;\"Clear.\nNo effusion.\";May\n8;x;\n")
+        .unwrap();
+    let side = json!({
+        "radllama": "9.9.9", "model": "base + chest", "model_sha256": ["a1".repeat(32)],
+        "adapter_sha256": ["c3".repeat(32), "b2".repeat(32)],
+        "reading": { "columns": { "id": "key", "findings": "text" } },
+    });
+    fs::write(folder.path("in.jsonl.run.json"), side.to_string()).unwrap();
+    let path = |name: &str| folder.path(name).display().to_string();
+    let (input, rows, out) = (path("in.jsonl"), path("b.csv"), path("out/"));
+    let args =
+        ["export", "--format", "text", "--input", &input, "--findings", &rows, "--out", &out];
+    assert_eq!(run(&args).code, 1, "the row with an error has no impression");
+    let text = fs::read_to_string(folder.path("out/7.txt")).unwrap();
+    for part in [
+        "COMPARISON:\nMay\n".to_owned(),
+        "FINDINGS:\nClear.\nNo effusion.\n".to_owned(),
+        "Written with: radllama 9.9.9".to_owned(),
+        format!("Model: base + chest, SHA-256 {}", "a1".repeat(32)),
+        format!("SHA-256 {}", "b2".repeat(32)),
+        "whether a person edited it is not recorded".to_owned(),
+    ] {
+        assert!(text.contains(&part), "{part} is not in {text}");
+    }
+}
+
+#[test]
 fn names_are_safe_and_their_own() {
     for id in ["CXR12", "s50414267", "a.b-c_d"] {
         assert_eq!(file_name(Some(id)), id);

@@ -144,10 +144,15 @@ fn degenerate_texts() {
     let guard = Guard::built_in().unwrap();
     assert_eq!(guard.check_part(findings, "No acute disease in the", None).flags, []);
     // Ended by the token limit: unfinished with any last word, and said once.
-    for impression in ["Clear lungs and normal hea", "No acute disease in the", "Clear lungs.", ""] {
+    for impression in ["Clear lungs and normal hea", "No acute disease in the", "Clear lungs.", ""]
+    {
         let flags = guard.check_cut(findings, impression, None).flags;
         let [flag] = flags.as_slice() else { panic!("{impression:?}: {flags:?}") };
-        assert_eq!((flag.kind, flag.severity), (Kind::Degenerate, Severity::Hard), "{impression:?}");
+        assert_eq!(
+            (flag.kind, flag.severity),
+            (Kind::Degenerate, Severity::Hard),
+            "{impression:?}"
+        );
     }
 }
 

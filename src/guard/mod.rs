@@ -245,13 +245,7 @@ impl Guard {
         checks::acute(&self.lexicon, &findings, &impression)
     }
 
-    fn run(
-        &self,
-        findings: &str,
-        impression: &str,
-        prior: Option<&str>,
-        extent: Extent,
-    ) -> Report {
+    fn run(&self, findings: &str, impression: &str, prior: Option<&str>, extent: Extent) -> Report {
         let lexicon = &self.lexicon;
         let read = Reading::new(lexicon, &self.words, impression);
         let findings = Findings::new(lexicon, Reading::new(lexicon, &self.words, findings));

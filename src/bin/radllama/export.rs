@@ -8,17 +8,20 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use radllama::data::PairReader;
 use radllama::data::atomic::AtomicFile;
+use radllama::data::stream::{self, RowFile};
 use radllama::digest::sha256;
-use radllama::export::{Format, Report, export, file_name};
+use radllama::export::{Format, Provenance, Report, export, file_name};
+use radllama::rows;
 use radllama::{Error, Result};
 use serde_json::{Value, json};
 
-use super::output;
+use super::{output, resume};
 
 /// Export reports as plain text, Markdown, FHIR R4, HL7 v2.5.1 or DICOM SR.
 ///
-/// Reads JSON lines of {"id", "findings", "impression"} and what docs/export.md has besides: what other
-/// subcommands print with --json will do. A line that cannot be exported is named with its number and does
+/// Reads JSON lines of {"id", "findings", "impression"} and what docs/export.md has besides. Lines of `radllama
+/// batch` will do: OUT.run.json says with which model they were written, and --findings IN adds what the batch
+/// read. A line that cannot be exported is named with its number and does
 /// not keep the others from it; the exit status is then 1.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -28,6 +31,9 @@ pub(crate) struct Args {
     /// JSON lines, a report each; `-` is stdin.
     #[arg(long, value_name = "FILE", default_value = "-")]
     input: PathBuf,
+    /// The file that a batch read: its findings, prior and comparison, by id, for lines that have none.
+    #[arg(long, value_name = "IN")]
+    findings: Option<PathBuf>,
     /// A folder, for a file a report named by its id; or a file, for one report.
     #[arg(long, value_name = "PATH")]
     out: PathBuf,
@@ -45,9 +51,16 @@ pub(crate) fn run(args: &Args, json: bool) -> Result<ExitCode> {
     if folder {
         std::fs::create_dir_all(&args.out).map_err(|error| Error::io(&args.out, &error))?;
     }
+    let side = match args.input == Path::new("-") {
+        true => None,
+        false => resume::read_side(&args.input, "--input")?,
+    };
+    let read = |path: &PathBuf| findings(path, side.as_ref());
     let mut job = Job {
         args,
         folder,
+        written: side.as_ref().map(written),
+        findings: args.findings.as_ref().map(read).transpose()?.unwrap_or_default(),
         now: args.time.clone().unwrap_or_else(now),
         ids: HashMap::new(),
         names: HashSet::new(),
@@ -77,6 +90,9 @@ pub(crate) fn run(args: &Args, json: bool) -> Result<ExitCode> {
 struct Job<'a> {
     args: &'a Args,
     folder: bool,
+    /// What a run's own file says of all its lines.
+    written: Option<Provenance>,
+    findings: HashMap<String, rows::Report>,
     now: String,
     /// Where each id stands.
     ids: HashMap<String, String>,
@@ -109,6 +125,21 @@ impl Job<'_> {
     fn one(&mut self, mut report: Report, line: u64, place: &str) -> Result<()> {
         report.time.get_or_insert_with(|| self.now.clone());
         report.production |= self.args.production;
+        if let (Some(written), Provenance { model: None, origin: None, .. }) =
+            (&self.written, &report.provenance)
+        {
+            report.provenance = written.clone();
+        }
+        if let Some(read) = report.id.as_ref().and_then(|id| self.findings.get(id)) {
+            let prior = read.prior.as_ref().or(read.comparison.as_ref());
+            let fill = |own: &mut String, read: Option<&String>| {
+                if own.is_empty() {
+                    own.clone_from(read.unwrap_or(&String::new()));
+                }
+            };
+            fill(&mut report.findings, Some(&read.findings));
+            fill(&mut report.prior, prior);
+        }
         if let Some(id) = &report.id
             && let Some(first) = self.ids.insert(id.clone(), place.to_owned())
         {
@@ -144,6 +175,51 @@ impl Job<'_> {
         }
         format!("{name}.{}", self.args.format.extension())
     }
+}
+
+fn text(value: &Value) -> Option<String> {
+    value.as_str().map(str::to_owned)
+}
+
+/// With what the lines of a file were written, as its run says.
+fn written(side: &Value) -> Provenance {
+    let hashes = |value: &Value| -> Vec<String> {
+        value.as_array().into_iter().flatten().filter_map(text).collect()
+    };
+    Provenance {
+        software: Some("radllama".to_owned()),
+        version: text(&side["radllama"]),
+        model: text(&side["model"]),
+        model_sha256: hashes(&side["model_sha256"]),
+        adapter_sha256: hashes(&side["adapter_sha256"]).pop(), // behind its configuration's
+        ..Provenance::default()
+    }
+}
+
+/// What a batch read, by id, in the way its run says. Rows that cannot be used have no impression either.
+fn findings(path: &Path, side: Option<&Value>) -> Result<HashMap<String, rows::Report>> {
+    let reading = side.map_or(&Value::Null, |side| &side["reading"]);
+    let column = |name: &str| text(&reading["columns"][name]);
+    let options = stream::Options {
+        format: None, // its name tells
+        encoding: text(&reading["encoding"]),
+        columns: rows::Columns {
+            id: column("id"),
+            findings: column("findings"),
+            prior: column("prior"),
+            comparison: column("comparison"),
+            reference: column("reference"),
+        },
+    };
+    let mut file = RowFile::open(path, &options)?;
+    let mut reports = HashMap::new();
+    while let Some(row) = file.next() {
+        let row = row?;
+        if let (Some(id), Ok(report)) = (row.id, row.report) {
+            reports.insert(id, report);
+        }
+    }
+    Ok(reports)
 }
 
 /// What went wrong, with the line in front.
