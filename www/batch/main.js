@@ -44,6 +44,7 @@ let loading = null;
 /** Why nothing can be written here, if that is so. */
 let unsupported = null;
 let redraw = 0;
+let shownState = '';
 let awake = null;
 
 window.radllama = { get batch() { return batch; }, get store() { return store; }, model }; // for the console and for tests
@@ -155,13 +156,17 @@ async function show(job) {
   showWork();
 }
 
+/** A change of state shows at once, rows a few times a second. */
 function changed() {
-  showWork();
+  if (batch.state !== shownState) showWork();
+  shownState = batch.state;
   if (redraw) return;
   redraw = setTimeout(() => {
     redraw = 0;
-    table.draw();
+    if (!batch) return;
+    showWork();
     showScores();
+    table.draw();
   }, REDRAW_MS);
 }
 

@@ -3,6 +3,15 @@ import { join } from 'node:path';
 
 import { open } from './browser.js';
 
+/** What reports say, and what the double writes of it. */
+const TEXTS = [
+  ['The lungs are clear. The heart is normal in size.', 'No acute cardiopulmonary abnormality.'],
+  ['The heart is enlarged. There is mild pulmonary vascular congestion.', 'Cardiomegaly with mild pulmonary vascular congestion.'],
+  ['There is a patchy opacity in the right lower lobe. No pneumothorax.', 'Right lower lobe opacity, which may be pneumonia.'],
+  ['A feeding tube ends in the stomach. The lungs are clear.', 'Feeding tube in the stomach. Clear lungs.'],
+  ['Degenerative changes of the thoracic spine. No focal consolidation.', 'No acute disease.'],
+];
+
 /**
  * The double of the engine, writing by what the findings say: `LONG` does not fit, `LOST` loses the device (once),
  * `left` becomes a wrong side, which its guard flags.
@@ -18,7 +27,7 @@ ImpressionEngine.prototype.impression = function (findings, options) {
     fake.writeError = { code: 'device_lost', message: 'the GPU was lost; load the model again' };
   }
   const wrong = findings.includes('left');
-  fake.text = wrong ? 'Small right pleural effusion.' : findings.includes('😀') ? '😀 Clear lungs.' : 'No acute disease.';
+  fake.text = wrong ? 'Small right pleural effusion.' : findings.includes('😀') ? '😀 Clear lungs.' : (${JSON.stringify(TEXTS)}.find(([said]) => findings.startsWith(said))?.[1] ?? 'No acute disease.');
   const run = usual.call(this, findings, options);
   const flag = { kind: 'side', severity: 'hard', line: 0, start: 6, end: 11, message: 'the findings name the other side', findings: [findings.indexOf('left'), findings.indexOf('left') + 4] };
   const soft = { kind: 'unsupported', severity: 'soft', line: 0, start: 3, end: 8, message: 'lung: nothing in the findings is this', findings: [3, 6] };
@@ -72,6 +81,7 @@ export async function saved(page, button) {
 
 /** A table of so many reports, some of them with something to flag. */
 export function table(rows) {
-  const finding = (row) => (row % 25 === 7 ? 'There is a small left pleural effusion.' : `The lungs are clear, the heart is normal (${row}).`);
-  return `id,findings,impression\n${Array.from({ length: rows }, (_, at) => `CXR${at + 1},"${finding(at + 1)}","No acute disease."\n`).join('')}`;
+  const said = (row) => (row % 25 === 7 ? 'There is a small left pleural effusion.' : TEXTS[row % TEXTS.length][0]);
+  const reference = (row) => (row % 25 === 7 ? 'Small left pleural effusion.' : row % 3 ? TEXTS[row % TEXTS.length][1] : 'No acute disease.');
+  return `id,findings,impression\n${Array.from({ length: rows }, (_, at) => `CXR${at + 1},"${said(at + 1)}","${reference(at + 1)}"\n`).join('')}`;
 }
