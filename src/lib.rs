@@ -39,8 +39,11 @@ pub mod model;
 pub mod native;
 pub mod prompt;
 pub mod quant;
+mod render;
 pub mod rows;
 pub mod sampler;
+pub mod stats;
+pub mod study;
 pub mod tokenizer;
 #[cfg(feature = "train")]
 pub mod train;

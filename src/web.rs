@@ -7,6 +7,7 @@
 mod export;
 mod guard;
 mod rows;
+mod study;
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;

@@ -13,14 +13,16 @@ use radllama::manifest::Manifest;
 const LAYERS: &[&[&str]] = &[
     &["error", "digest"],
     &["config", "sampler"],
-    &["gguf"],
+    // What figures are made and shown with, for eval above and study.
+    &["gguf", "stats", "render"],
     &["quant", "tokenizer"],
     &["kernels", "lora", "prompt"],
     // convert merges adapters (lora) into what it writes.
     // guard knows the templates' marks (prompt), and stands low so that engine and web may use it.
     // export needs nothing but errors and hashes, and is for web and bin.
     &["model", "manifest", "convert", "guard", "export", "rows"],
-    &["cpu", "gpu"],
+    // study reads tables (rows).
+    &["cpu", "gpu", "study"],
     &["engine"],
     &["native", "data"],
     &["train", "eval"],

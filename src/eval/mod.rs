@@ -9,7 +9,6 @@
 //! Scores are [`rouge`]'s. Nothing here reads files: `radllama eval` does.
 
 pub mod baselines;
-pub mod bootstrap;
 pub mod compare;
 pub mod degenerate;
 pub mod faithfulness;
@@ -20,6 +19,7 @@ pub mod rouge;
 pub mod stem;
 pub mod subsets;
 
+pub use crate::stats::bootstrap;
 pub use compare::{Evaluation, Options, System, evaluate};
 
 /// A report as evaluation needs it.

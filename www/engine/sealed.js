@@ -12,6 +12,7 @@ import { requestSubgroups } from './gpu-features.js';
 import { FilePieces, RemotePieces } from './pieces.js';
 import { closeRows, nextRows, openRows, peekRows, scoreRow } from './rows.js';
 import { serve } from './serve.js';
+import { beginStudy, makeStudy, readFindings, readerFile, reportStudy } from './studies.js';
 
 /** Bytes handed to the engine between two waits for the GPU queue. */
 const FLUSH_BYTES = 32 * 1024 * 1024;
@@ -349,6 +350,7 @@ serve(
     start, load, impression, generate, info, setAdapter, dropAdapter,
     // without a model
     check, export: exporting, peekRows, openRows, nextRows, closeRows, scoreRow,
+    beginStudy, makeStudy, readFindings, readerFile, reportStudy,
   },
   {
     queued: ['load', 'impression', 'generate', 'info', 'setAdapter', 'dropAdapter'],

@@ -11,8 +11,16 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 
 /// Our modules, each after those that it imports.
-const MODULES: &[&str] =
-    &["errors.js", "limits.js", "gpu-features.js", "pieces.js", "serve.js", "rows.js", "sealed.js"];
+const MODULES: &[&str] = &[
+    "errors.js",
+    "limits.js",
+    "gpu-features.js",
+    "pieces.js",
+    "serve.js",
+    "rows.js",
+    "studies.js",
+    "sealed.js",
+];
 
 /// Writes engine/sealed.js of an assembled page over its source.
 pub(crate) fn seal(page: &Path) -> Result<()> {

@@ -12,7 +12,7 @@ use crate::offline::{files_below, list_files, relative};
 use crate::{page, shell};
 
 /// Folders and files that go into the folder of the version.
-const VERSIONED: &[&str] = &["app", "batch", "engine", "pkg", "widget", "radllama.js"];
+const VERSIONED: &[&str] = &["app", "batch", "engine", "pkg", "study", "widget", "radllama.js"];
 /// What a first visit may cost besides the model, compressed.
 const MAX_BYTES: usize = 1_000_000;
 

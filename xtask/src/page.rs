@@ -15,7 +15,7 @@ pub(crate) fn root() -> PathBuf {
 /// Assembles the page and returns its directory. The package in pkg/ is left as it is.
 pub(crate) fn assemble() -> Result<PathBuf> {
     let page = root();
-    for dir in ["app", "batch", "engine", "widget", "examples", "weights"] {
+    for dir in ["app", "batch", "engine", "study", "widget", "examples", "weights"] {
         let stale = page.join(dir);
         if stale.exists() {
             std::fs::remove_dir_all(&stale)?;
@@ -23,6 +23,8 @@ pub(crate) fn assemble() -> Result<PathBuf> {
     }
     place(&shell::root().join("www"), &page)?;
     place(&shell::root().join("weights"), &page.join("weights"))?;
+    // The plots of reports are shown on the page as well.
+    place(&shell::root().join("src/render/plots.css"), &page.join("study/plots.css"))?;
     bundle::seal(&page)?;
     offline::list_files(&page)?;
     Ok(page)

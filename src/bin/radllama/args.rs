@@ -182,3 +182,37 @@ pub(crate) fn adapter_and_weight(text: &str) -> Result<(PathBuf, Option<f32>)> {
     })?;
     Ok((folder.into(), Some(number)))
 }
+
+/// `NAME=FILE`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct NamedFile {
+    pub(crate) name: String,
+    pub(crate) path: PathBuf,
+}
+
+impl std::str::FromStr for NamedFile {
+    type Err = String;
+
+    fn from_str(text: &str) -> std::result::Result<NamedFile, String> {
+        match text.split_once('=') {
+            Some((name, path)) if !name.is_empty() && !path.is_empty() => {
+                Ok(NamedFile { name: name.to_owned(), path: path.into() })
+            }
+            _ => Err("write NAME=FILE".to_owned()),
+        }
+    }
+}
+
+impl NamedFile {
+    /// Each name with all its files, in the order in which the names come first.
+    pub(crate) fn joined(files: &[NamedFile]) -> Vec<(&str, Vec<PathBuf>)> {
+        let mut joined: Vec<(&str, Vec<PathBuf>)> = Vec::new();
+        for NamedFile { name, path } in files {
+            match joined.iter_mut().find(|(known, _)| known == name) {
+                Some((_, paths)) => paths.push(path.clone()),
+                None => joined.push((name, vec![path.clone()])),
+            }
+        }
+        joined
+    }
+}

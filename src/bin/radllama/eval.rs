@@ -18,7 +18,7 @@ use radllama::eval::{
 use radllama::{Error, Result};
 use serde_json::json;
 
-use super::args::{ModelArgs, SamplingArgs};
+use super::args::{ModelArgs, NamedFile, SamplingArgs};
 use super::{output, resume};
 use generate::Job;
 use inputs::{read_outputs, read_reports, read_train};
@@ -34,8 +34,8 @@ pub(crate) struct Args {
     outputs: Vec<PathBuf>,
     /// Another system's outputs, such as the base model's without an adapter, to compare with. May be
     /// repeated; a name given twice joins shards.
-    #[arg(long, value_name = "NAME=FILE", value_parser = named)]
-    compare: Vec<(String, PathBuf)>,
+    #[arg(long, value_name = "NAME=FILE")]
+    compare: Vec<NamedFile>,
     /// Training pairs, for the retrieval baseline and to tell seen from unseen findings.
     #[arg(long, value_name = "FILE")]
     train: Option<PathBuf>,
@@ -94,15 +94,6 @@ fn shard(text: &str) -> std::result::Result<Shard, String> {
     text.parse().map_err(|error: Error| error.to_string())
 }
 
-fn named(text: &str) -> std::result::Result<(String, PathBuf), String> {
-    match text.split_once('=') {
-        Some((name, path)) if !name.is_empty() && !path.is_empty() => {
-            Ok((name.to_owned(), path.into()))
-        }
-        _ => Err("write NAME=FILE".to_owned()),
-    }
-}
-
 pub(crate) fn run(args: &Args, json: bool) -> Result<ExitCode> {
     if !args.outputs.is_empty() && args.model.model.is_some() {
         return Err(Error::BadOption {
@@ -114,9 +105,9 @@ pub(crate) fn run(args: &Args, json: bool) -> Result<ExitCode> {
     let mut reports = read_reports(&args.pairs)?;
     let train = args.train.as_deref().map(read_train).transpose()?;
     // Compared files are read before hours of generating.
-    let compared = compared(args)
+    let compared = NamedFile::joined(&args.compare)
         .into_iter()
-        .map(|(name, files)| Ok((name, read_outputs(&files, &reports, args.partial)?)))
+        .map(|(name, files)| Ok((name.to_owned(), read_outputs(&files, &reports, args.partial)?)))
         .collect::<Result<Vec<_>>>()?;
     let mut given = Vec::new();
     if args.outputs.is_empty() {
@@ -246,18 +237,6 @@ fn name(args: &Args) -> String {
     let stem = args.outputs.first().and_then(|path| path.file_stem());
     let stem = stem.map(|stem| stem.to_string_lossy().into_owned());
     args.name.clone().or(stem).unwrap_or_else(|| "model".to_owned())
-}
-
-/// The other systems, each with all its files, in the order in which they are first named.
-fn compared(args: &Args) -> Vec<(String, Vec<PathBuf>)> {
-    let mut systems: Vec<(String, Vec<PathBuf>)> = Vec::new();
-    for (name, path) in &args.compare {
-        match systems.iter_mut().find(|(known, _)| known == name) {
-            Some((_, paths)) => paths.push(path.clone()),
-            None => systems.push((name.clone(), vec![path.clone()])),
-        }
-    }
-    systems
 }
 
 /// Drops the reports that a system has no output for (there are none unless --partial), so that all are

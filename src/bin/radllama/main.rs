@@ -20,6 +20,7 @@ mod resume;
 mod session;
 mod shaders;
 mod stop;
+mod study;
 mod tokenize;
 #[cfg(feature = "train")]
 mod train;
@@ -57,6 +58,7 @@ enum Command {
     Guard(guard::Args),
     Export(export::Args),
     Batch(Box<batch::Args>),
+    Study(study::Args),
     Shaders(shaders::Args),
     #[cfg(feature = "train")]
     Train(train::Args),
@@ -91,6 +93,7 @@ fn main() -> ExitCode {
         Command::Guard(args) => guard::run(&args, json),
         Command::Export(args) => export::run(&args, json),
         Command::Batch(args) => batch::run(&args, json),
+        Command::Study(args) => study::run(&args, json),
         Command::Shaders(args) => shaders::run(&args, json),
         #[cfg(feature = "train")]
         Command::Train(args) => train::run(&args, json),

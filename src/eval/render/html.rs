@@ -1,14 +1,11 @@
-//! One page that needs nothing else: no script, no font, no address outside it.
-
-use std::fmt::Write;
+//! An evaluation as one page.
 
 use super::TITLES;
-use super::markdown::{capital, outputs};
+use super::markdown::outputs;
 use super::plots;
-use super::svg::escape;
 use crate::eval::compare::{Evaluation, Gain, Mean};
-
-const STYLE: &str = include_str!("page.css");
+use crate::render::html::{Page, escape};
+use crate::render::markdown::capital;
 
 /// A report whose text is shown.
 #[derive(Debug, Clone, PartialEq)]
@@ -27,53 +24,36 @@ pub struct Text {
 
 /// All figures and plots. Only `texts` bring report text into it.
 pub fn html(evaluation: &Evaluation, title: &str, texts: &[Text]) -> String {
-    let mut page = String::new();
     let options = evaluation.options;
-    let title = escape(title);
-    // Writing to a String cannot fail.
-    let _ = write!(
-        page,
-        "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<title>{title}</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n<main>\n<h1>{title}</h1>\n<p class=\"soft\">F1 of ROUGE {} the stemmer: mean over reports with its 95 % bootstrap interval ({} resamples, seed {}).</p>\n",
+    let about = format!(
+        "F1 of ROUGE {} the stemmer: mean over reports with its 95 % bootstrap interval ({} resamples, seed {}).",
         if options.stemmer { "with" } else { "without" },
         options.resamples,
         options.seed
     );
-    for note in &evaluation.notes {
-        let _ = writeln!(page, "<p class=\"note\">{}</p>", escape(note));
-    }
-    page.push_str("<ul class=\"key\">\n");
-    for (index, system) in evaluation.systems.iter().enumerate() {
-        let _ = writeln!(
-            page,
-            "<li>{}<b>{}</b> <span class=\"soft\">{}</span></li>",
-            plots::key(index),
-            escape(&system.name),
-            escape(&system.about)
-        );
-    }
-    page.push_str("</ul>\n");
-    let first = evaluation.systems.first().map(|first| escape(&first.name)).unwrap_or_default();
-    section(
-        &mut page,
+    let mut page = Page::new(title, &about);
+    evaluation.notes.iter().for_each(|note| page.note(note));
+    page.key(evaluation.systems.iter().map(|system| (&*system.name, &*system.about)));
+    let first = evaluation.systems.first().map_or("", |first| first.name.as_str());
+    let escaped = escape(first);
+    page.plot(
         "Every system on every subset",
         "Points are means, lines 95 % intervals.",
         &plots::intervals(evaluation),
     );
-    section(
-        &mut page,
+    page.plot(
         "How long the impressions are",
-        &format!("Grey: the references. Coloured: {first}."),
+        &format!("Grey: the references. Coloured: {escaped}."),
         &plots::lengths(evaluation),
     );
-    section(
-        &mut page,
+    page.plot(
         "Score by length of the findings",
         &format!(
-            "Small dots: the reports of {first}. Lines: means of eight equally full groups of reports."
+            "Small dots: the reports of {escaped}. Lines: means of eight equally full groups of reports."
         ),
         &plots::by_length(evaluation),
     );
-    page.push_str("<h2>Figures</h2>\n");
+    page.heading("Figures");
     for (at, subset) in evaluation.subsets.iter().enumerate() {
         let rows: Vec<Vec<String>> = evaluation
             .systems
@@ -84,13 +64,11 @@ pub fn html(evaluation: &Evaluation, title: &str, texts: &[Text]) -> String {
             })
             .collect();
         let caption = format!("{}: {} reports; {}", subset.name, subset.rows.len(), subset.about);
-        table(&mut page, &capital(&caption), &[&["system"], &TITLES[..]].concat(), &rows);
+        page.table(&capital(&caption), &[&["system"], &TITLES[..]].concat(), &rows);
     }
     if evaluation.systems.len() > 1 {
-        let _ = writeln!(
-            page,
-            "<h2>{first} against the others</h2>\n<p>Difference of the means, its 95 % interval over paired resamples, and the share of resamples in which it is below zero.</p>"
-        );
+        page.heading(&format!("{first} against the others"));
+        page.paragraph("Difference of the means, its 95 % interval over paired resamples, and the share of resamples in which it is below zero.");
         for other in evaluation.systems.iter().skip(1) {
             let rows: Vec<Vec<String>> = evaluation
                 .differences
@@ -102,7 +80,7 @@ pub fn html(evaluation: &Evaluation, title: &str, texts: &[Text]) -> String {
                 })
                 .collect();
             let caption = format!("Against {}", other.name);
-            table(&mut page, &caption, &[&["reports"], &TITLES[..]].concat(), &rows);
+            page.table(&caption, &[&["reports"], &TITLES[..]].concat(), &rows);
         }
     }
     let rows = outputs(evaluation);
@@ -110,58 +88,27 @@ pub fn html(evaluation: &Evaluation, title: &str, texts: &[Text]) -> String {
         let head: Vec<&str> = head.iter().map(String::as_str).collect();
         let rows: Vec<Vec<String>> =
             rows.iter().map(|row| row.iter().map(|cell| escape(cell)).collect()).collect();
-        page.push_str("<h2>The outputs themselves</h2>\n");
+        page.heading("The outputs themselves");
         let caption = "Length ratio: words of the outputs by words of the references. The rest: outputs that are no impression.";
-        table(&mut page, caption, &head, &rows);
+        page.table(caption, &head, &rows);
     }
     if !texts.is_empty() {
-        page.push_str("<h2>Lowest scores</h2>\n<p class=\"note\">This page holds text of reports: treat it as you treat them.</p>\n<div class=\"scroll\"><table class=\"text\"><thead><tr><th>id, ROUGE-L</th><th>findings</th><th>reference</th><th>output</th></tr></thead><tbody>\n");
+        page.heading("Lowest scores");
+        page.note("This page holds text of reports: treat it as you treat them.");
+        page.push("<div class=\"scroll\"><table class=\"text\"><thead><tr><th>id, ROUGE-L</th><th>findings</th><th>reference</th><th>output</th></tr></thead><tbody>\n");
         for text in texts {
-            let _ = writeln!(
-                page,
-                "<tr><td>{}\n{:.3}</td><td>{}</td><td>{}</td><td>{}</td></tr>",
+            page.push(&format!(
+                "<tr><td>{}\n{:.3}</td><td>{}</td><td>{}</td><td>{}</td></tr>\n",
                 escape(&text.id),
                 text.score,
                 escape(&text.findings),
                 escape(&text.reference),
                 escape(&text.output)
-            );
+            ));
         }
-        page.push_str("</tbody></table></div>\n");
+        page.push("</tbody></table></div>\n");
     }
-    page.push_str("<p class=\"soft\">radllama is a research tool, not a medical device. Overlap of words is not correctness: read outputs too.</p>\n</main>\n</body>\n</html>\n");
-    page
-}
-
-fn section(page: &mut String, title: &str, about: &str, svg: &str) {
-    let _ = write!(
-        page,
-        "<h2>{title}</h2>\n<p class=\"soft\">{about}</p>\n<div class=\"scroll\" tabindex=\"0\" role=\"group\" aria-label=\"{title}\">{svg}</div>\n"
-    );
-}
-
-/// `rows` hold HTML, `caption` and `head` text.
-fn table(page: &mut String, caption: &str, head: &[&str], rows: &[Vec<String>]) {
-    let _ = write!(
-        page,
-        "<div class=\"scroll\" tabindex=\"0\"><table><caption>{}</caption><thead><tr>",
-        escape(caption)
-    );
-    for cell in head {
-        let _ = write!(page, "<th scope=\"col\">{cell}</th>");
-    }
-    page.push_str("</tr></thead><tbody>\n");
-    for row in rows {
-        page.push_str("<tr>");
-        for (column, cell) in row.iter().enumerate() {
-            let _ = match column {
-                0 => write!(page, "<th scope=\"row\">{cell}</th>"),
-                _ => write!(page, "<td>{cell}</td>"),
-            };
-        }
-        page.push_str("</tr>\n");
-    }
-    page.push_str("</tbody></table></div>\n");
+    page.finish("Overlap of words is not correctness: read outputs too.")
 }
 
 fn mean(mean: Mean) -> String {

@@ -1,8 +1,8 @@
 //! Three pictures: intervals per system and subset, lengths of outputs, scores by length of findings.
 
 use super::TITLES;
-use super::svg::{Anchor, SYSTEMS, Svg, ticks};
 use crate::eval::compare::Evaluation;
+use crate::render::svg::{Anchor, SYSTEMS, Svg, short, ticks};
 
 /// Metrics that the intervals are shown of. ROUGE-Lsum is ROUGE-L wherever outputs have one line.
 const SHOWN: [usize; 3] = [0, 1, 2];
@@ -58,14 +58,6 @@ pub(super) fn intervals(evaluation: &Evaluation) -> String {
         "Mean F1 with 95 % intervals, by subset and system",
         "The same figures stand in the tables below",
     )
-}
-
-/// A name that fits beside a plot.
-fn short(name: &str) -> String {
-    match name.char_indices().nth(20) {
-        Some((end, _)) => format!("{}…", &name[..end]),
-        None => name.to_owned(),
-    }
 }
 
 /// Axes of a plot with ticks; gives back where values lie.
@@ -186,12 +178,4 @@ pub(super) fn by_length(evaluation: &Evaluation) -> String {
         "ROUGE-L by length of the findings",
         "Dots are reports of the first system; lines join the means of eight equally full groups",
     )
-}
-
-/// The marks of all systems with their names, for the text beside the plots.
-pub(super) fn key(index: usize) -> String {
-    let mut svg = Svg::new(16.0, 14.0);
-    svg.mark(index, (8.0, 7.0), 5.0, "");
-    let svg = svg.finish("", "");
-    svg.replace(" role=\"img\" aria-label=\". \"", " aria-hidden=\"true\"").trim_end().to_owned()
 }

@@ -1,9 +1,9 @@
-//! As much SVG as three plots need. Colours and fonts come from page.css by class.
+//! As much SVG as our plots need. Colours and fonts come from page.css by class.
 
 use std::fmt::Write;
 
 /// Text as it may stand in HTML and SVG, also in an attribute.
-pub(super) fn escape(text: &str) -> String {
+pub(crate) fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for c in text.chars() {
         match c {
@@ -17,8 +17,24 @@ pub(super) fn escape(text: &str) -> String {
     escaped
 }
 
+/// A name that fits beside a plot.
+pub(crate) fn short(name: &str) -> String {
+    match name.char_indices().nth(20) {
+        Some((end, _)) => format!("{}…", &name[..end]),
+        None => name.to_owned(),
+    }
+}
+
+/// The mark of a system beside its name, in text.
+pub(crate) fn key(index: usize) -> String {
+    let mut svg = Svg::new(16.0, 14.0);
+    svg.mark(index, (8.0, 7.0), 5.0, "");
+    let svg = svg.finish("", "");
+    svg.replace(" role=\"img\" aria-label=\". \"", " aria-hidden=\"true\"").trim_end().to_owned()
+}
+
 /// A picture in the making; lengths in pixels.
-pub(super) struct Svg {
+pub(crate) struct Svg {
     width: f64,
     height: f64,
     body: String,
@@ -26,25 +42,25 @@ pub(super) struct Svg {
 
 /// Where a text is anchored.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Anchor {
+pub(crate) enum Anchor {
     Start,
     Middle,
     End,
 }
 
 impl Svg {
-    pub(super) fn new(width: f64, height: f64) -> Svg {
+    pub(crate) fn new(width: f64, height: f64) -> Svg {
         Svg { width, height, body: String::new() }
     }
 
-    pub(super) fn line(&mut self, class: &str, (x1, y1): (f64, f64), (x2, y2): (f64, f64)) {
+    pub(crate) fn line(&mut self, class: &str, (x1, y1): (f64, f64), (x2, y2): (f64, f64)) {
         let _ = write!(
             self.body,
             "<line class=\"{class}\" x1=\"{x1:.1}\" y1=\"{y1:.1}\" x2=\"{x2:.1}\" y2=\"{y2:.1}\"/>"
         );
     }
 
-    pub(super) fn rect(&mut self, class: &str, (x, y): (f64, f64), size: (f64, f64), title: &str) {
+    pub(crate) fn rect(&mut self, class: &str, (x, y): (f64, f64), size: (f64, f64), title: &str) {
         let _ = write!(
             self.body,
             "<rect class=\"{class}\" x=\"{x:.1}\" y=\"{y:.1}\" width=\"{:.1}\" height=\"{:.1}\"><title>{}</title></rect>",
@@ -54,7 +70,7 @@ impl Svg {
         );
     }
 
-    pub(super) fn text(&mut self, class: &str, (x, y): (f64, f64), anchor: Anchor, text: &str) {
+    pub(crate) fn text(&mut self, class: &str, (x, y): (f64, f64), anchor: Anchor, text: &str) {
         let anchor = match anchor {
             Anchor::Start => "start",
             Anchor::Middle => "middle",
@@ -67,13 +83,13 @@ impl Svg {
         );
     }
 
-    pub(super) fn polyline(&mut self, class: &str, points: &[(f64, f64)]) {
+    pub(crate) fn polyline(&mut self, class: &str, points: &[(f64, f64)]) {
         let points: Vec<String> = points.iter().map(|(x, y)| format!("{x:.1},{y:.1}")).collect();
         let _ = write!(self.body, "<polyline class=\"{class}\" points=\"{}\"/>", points.join(" "));
     }
 
     /// The mark of the system at `index`: shape and class are its own.
-    pub(super) fn mark(&mut self, index: usize, (x, y): (f64, f64), r: f64, title: &str) {
+    pub(crate) fn mark(&mut self, index: usize, (x, y): (f64, f64), r: f64, title: &str) {
         let class = format!("mark s{}", index % SYSTEMS);
         let title = if title.is_empty() {
             String::new()
@@ -101,7 +117,7 @@ impl Svg {
     }
 
     /// One of many: small, round and faint.
-    pub(super) fn dot(&mut self, index: usize, (x, y): (f64, f64)) {
+    pub(crate) fn dot(&mut self, index: usize, (x, y): (f64, f64)) {
         let index = index % SYSTEMS;
         let _ = write!(
             self.body,
@@ -110,7 +126,7 @@ impl Svg {
     }
 
     /// The whole element. `title` and `about` are what a screen reader says.
-    pub(super) fn finish(self, title: &str, about: &str) -> String {
+    pub(crate) fn finish(self, title: &str, about: &str) -> String {
         format!(
             "<svg viewBox=\"0 0 {:.0} {:.0}\" width=\"{:.0}\" role=\"img\" aria-label=\"{}. {}\" xmlns=\"http://www.w3.org/2000/svg\">{}</svg>\n",
             self.width,
@@ -124,10 +140,10 @@ impl Svg {
 }
 
 /// Systems that have a look of their own; page.css has a colour for each.
-pub(super) const SYSTEMS: usize = 6;
+pub(crate) const SYSTEMS: usize = 6;
 
 /// Round numbers from 0 to at least `end`, about `count` of them.
-pub(super) fn ticks(end: f64, count: usize) -> Vec<f64> {
+pub(crate) fn ticks(end: f64, count: usize) -> Vec<f64> {
     let rough = (end / count.max(1) as f64).max(f64::MIN_POSITIVE);
     let power = 10f64.powf(rough.log10().floor());
     let step = [1.0, 2.0, 5.0, 10.0].map(|m| m * power).into_iter().find(|step| *step >= rough);

@@ -18,7 +18,7 @@ pub struct Resampled {
 }
 
 /// A share of the resampled means in the middle.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
 pub struct Interval {
     /// 2.5 % are below.
     pub low: f64,
@@ -26,32 +26,84 @@ pub struct Interval {
     pub high: f64,
 }
 
+/// Draws rows with replacement, as many as there are: the same seed draws the same rows.
+#[derive(Debug)]
+pub(crate) struct Draws {
+    random: SplitMix64,
+    rows: usize,
+}
+
+impl Draws {
+    /// Of a table with so many rows.
+    pub(crate) fn new(rows: usize, seed: u64) -> Draws {
+        Draws { random: SplitMix64::new(seed), rows }
+    }
+
+    /// The rows of one more resample.
+    pub(crate) fn resample(&mut self) -> impl Iterator<Item = usize> + '_ {
+        let rows = self.rows;
+        // Lemire's multiply-shift; its bias at n rows is n in 2^64.
+        (0..rows).map(move |_| ((u128::from(self.random.next()) * rows as u128) >> 64) as usize)
+    }
+}
+
 impl Resampled {
     /// Resamples the rows of `columns`, which all have the same length. The same seed draws the same
     /// rows. Without rows every mean is 0.
     pub fn new(columns: &[Vec<f64>], resamples: usize, seed: u64) -> Resampled {
         let rows = columns.iter().map(Vec::len).min().unwrap_or(0);
+        Resampled::of(columns, resamples, seed, |sums, _| {
+            sums.iter().map(|sum| if rows == 0 { 0.0 } else { sum / rows as f64 }).collect()
+        })
+    }
+
+    /// Resamples rows that hold several values each, such as all readers' ratings of one report: `sums`
+    /// and `counts` are columns with a row's sum and how many values that is of. A mean is that of all
+    /// values in the drawn rows, so that values of one row stay together (the bootstrap over clusters:
+    /// Field and Welsh, "Bootstrapping clustered data", 2007). NaN where a resample has no value.
+    pub fn clustered(
+        sums: &[Vec<f64>],
+        counts: &[Vec<f64>],
+        resamples: usize,
+        seed: u64,
+    ) -> Resampled {
+        let columns = [sums, counts].concat();
+        Resampled::of(&columns, resamples, seed, |totals, width| {
+            let (sums, counts) = totals.split_at(width / 2);
+            sums.iter().zip(counts).map(|(sum, count)| sum / count).collect()
+        })
+    }
+
+    /// Sums all columns over each resample's rows and keeps what `means` makes of the sums.
+    fn of(
+        columns: &[Vec<f64>],
+        resamples: usize,
+        seed: u64,
+        means: impl Fn(&[f64], usize) -> Vec<f64>,
+    ) -> Resampled {
+        let rows = columns.iter().map(Vec::len).min().unwrap_or(0);
         // Row by row, so that a drawn row is read in one go.
         let table: Vec<f64> =
             (0..rows).flat_map(|row| columns.iter().map(move |column| column[row])).collect();
         let width = columns.len();
-        let mut random = SplitMix64::new(seed);
-        let mut means = vec![Vec::with_capacity(resamples); width];
+        let mut draws = Draws::new(rows, seed);
         let mut sums = vec![0.0; width];
+        let mut found: Vec<Vec<f64>> = Vec::new();
         for _ in 0..resamples {
             sums.fill(0.0);
-            for _ in 0..rows {
-                // Lemire's multiply-shift; its bias at n rows is n in 2^64.
-                let row = ((u128::from(random.next()) * rows as u128) >> 64) as usize;
+            for row in draws.resample() {
                 for (sum, value) in sums.iter_mut().zip(&table[row * width..(row + 1) * width]) {
                     *sum += value;
                 }
             }
-            for (means, sum) in means.iter_mut().zip(&sums) {
-                means.push(if rows == 0 { 0.0 } else { sum / rows as f64 });
-            }
+            let means = means(&sums, width);
+            found.resize_with(means.len(), || Vec::with_capacity(resamples));
+            found.iter_mut().zip(means).for_each(|(column, mean)| column.push(mean));
         }
-        Resampled { means }
+        if found.is_empty() {
+            found.resize_with(means(&sums, width).len(), Vec::new);
+        }
+        Resampled { means: found }
     }
 
     /// The 95 % interval of a column's mean.
@@ -71,7 +123,9 @@ impl Resampled {
 }
 
 /// 2.5 and 97.5 %, linearly between the nearest values, as NumPy does it.
-fn percentiles(mut values: Vec<f64>) -> Interval {
+pub(crate) fn percentiles(mut values: Vec<f64>) -> Interval {
+    // A resample without any value of a column says nothing of it.
+    values.retain(|value| !value.is_nan());
     values.sort_unstable_by(f64::total_cmp);
     let at = |share: f64| {
         let place = share * values.len().saturating_sub(1) as f64;
@@ -112,5 +166,22 @@ mod tests {
         let again = Resampled::new(&[vec![0.0, 1.0]], 10, 5);
         assert_eq!(again.means, Resampled::new(&[vec![0.0, 1.0]], 10, 5).means);
         assert_ne!(again.means, Resampled::new(&[vec![0.0, 1.0]], 10, 6).means);
+    }
+
+    /// Two values in one row, one in the other, one nowhere: means of values, not of rows' means.
+    #[test]
+    fn values_of_a_row_stay_together() {
+        let sums = [vec![2.0, 5.0, 0.0]];
+        let counts = [vec![2.0, 1.0, 0.0]];
+        let resampled = Resampled::clustered(&sums, &counts, 3000, 1);
+        let possible = [1.0, 5.0, 7.0 / 3.0, 3.0, 9.0 / 5.0, 11.0 / 3.0, 12.0 / 4.0];
+        for mean in &resampled.means[0] {
+            let near = |other: &f64| (mean - other).abs() < 1e-12;
+            assert!(mean.is_nan() || possible.iter().any(near), "{mean}");
+        }
+        // All three draws of the row without a value: once in 27.
+        let none = resampled.means[0].iter().filter(|mean| mean.is_nan()).count();
+        assert!((60..170).contains(&none), "{none}");
+        assert_eq!(resampled.interval(0), Interval { low: 1.0, high: 5.0 });
     }
 }
