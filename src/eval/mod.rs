@@ -18,6 +18,7 @@ pub mod render;
 pub mod rouge;
 pub mod stem;
 pub mod subsets;
+pub mod table;
 
 pub use crate::stats::bootstrap;
 pub use compare::{Evaluation, Options, System, evaluate};

@@ -3,8 +3,8 @@
 //! Over several machines: each runs `--shard I/N --save O.I.jsonl`, then one scores all shards,
 //! `--outputs O.0.jsonl --outputs O.1.jsonl …`, and joins them into one file if given `--save`.
 
-mod generate;
-mod inputs;
+pub(crate) mod generate;
+pub(crate) mod inputs;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -119,6 +119,7 @@ pub(crate) fn run(args: &Args, json: bool) -> Result<ExitCode> {
             instruction: args.instruction.as_deref(),
             shard: args.shard,
             save: args.save.as_deref(),
+            timings: false,
         };
         let done = generate::generate(&job)?;
         if let Some(shard) = args.shard {

@@ -4,6 +4,7 @@ mod args;
 #[cfg(feature = "train")]
 mod average;
 mod batch;
+mod compare;
 mod convert;
 mod data;
 mod eval;
@@ -55,6 +56,7 @@ enum Command {
     Validate(validate::Args),
     Data(data::Args),
     Eval(Box<eval::Args>),
+    Compare(compare::Args),
     Guard(guard::Args),
     Export(export::Args),
     Batch(Box<batch::Args>),
@@ -90,6 +92,7 @@ fn main() -> ExitCode {
         Command::Validate(args) => validate::run(&args, json),
         Command::Data(args) => data::run(&args, json),
         Command::Eval(args) => eval::run(&args, json),
+        Command::Compare(args) => compare::run(&args, json),
         Command::Guard(args) => guard::run(&args, json),
         Command::Export(args) => export::run(&args, json),
         Command::Batch(args) => batch::run(&args, json),

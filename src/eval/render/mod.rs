@@ -3,6 +3,7 @@
 mod html;
 mod markdown;
 mod plots;
+pub mod systems;
 
 pub use html::{Text, html};
 pub use markdown::markdown;

@@ -20,32 +20,34 @@ use super::super::resume;
 use super::super::session::{Prompt, Session};
 
 /// The option that names another file.
-pub(super) const OPTION: &str = "--save";
+pub(crate) const OPTION: &str = "--save";
 
 /// What to generate.
-pub(super) struct Job<'a> {
-    pub(super) pairs: &'a Path,
-    pub(super) reports: &'a [Report],
-    pub(super) model: &'a ModelArgs,
-    pub(super) sampling: &'a SamplingArgs,
-    pub(super) instruction: Option<&'a str>,
-    pub(super) shard: Option<Shard>,
+pub(crate) struct Job<'a> {
+    pub(crate) pairs: &'a Path,
+    pub(crate) reports: &'a [Report],
+    pub(crate) model: &'a ModelArgs,
+    pub(crate) sampling: &'a SamplingArgs,
+    pub(crate) instruction: Option<&'a str>,
+    pub(crate) shard: Option<Shard>,
     /// Where to; usually beside the pairs, under a name that tells runs apart.
-    pub(super) save: Option<&'a Path>,
+    pub(crate) save: Option<&'a Path>,
+    /// Whether to write down what each output took; the bytes are others every time then.
+    pub(crate) timings: bool,
 }
 
 /// What was generated.
-pub(super) struct Done {
-    pub(super) path: PathBuf,
+pub(crate) struct Done {
+    pub(crate) path: PathBuf,
     /// What the model is called.
-    pub(super) name: String,
+    pub(crate) name: String,
     /// Outputs in the file, and those of them that were there before.
-    pub(super) outputs: usize,
-    pub(super) resumed: usize,
+    pub(crate) outputs: usize,
+    pub(crate) resumed: usize,
 }
 
 /// Generates whatever is not in the file yet.
-pub(super) fn generate(job: &Job<'_>) -> Result<Done> {
+pub(crate) fn generate(job: &Job<'_>) -> Result<Done> {
     let files = job.model.open()?;
     let options = job.sampling.options(files.manifest.as_ref().and_then(|m| m.decoding));
     options.validate()?;
@@ -75,12 +77,18 @@ pub(super) fn generate(job: &Job<'_>) -> Result<Done> {
         let request =
             PromptRequest { findings: &report.findings, instruction: job.instruction, prior: None };
         let line = match session.generate(&Prompt::Report(request), &options, false) {
-            Ok(generation) => json!({
-                "id": report.id,
-                "impression": generation.text.trim(),
-                "tokens": generation.ids.len(),
-                "stop": generation.stop,
-            }),
+            Ok(generation) => {
+                let mut line = json!({
+                    "id": report.id,
+                    "impression": generation.text.trim(),
+                    "tokens": generation.ids.len(),
+                    "stop": generation.stop,
+                });
+                if job.timings {
+                    line["timings"] = json!(generation.timings);
+                }
+                line
+            }
             // What cannot be asked has no answer, and counts as an empty one.
             Err(
                 error
@@ -129,7 +137,7 @@ fn usual_path(job: &Job<'_>, settings: &Value) -> PathBuf {
 }
 
 /// Writes outputs in the order given into one file, with its `.run.json` where there is one.
-pub(super) fn write_merged<'o>(
+pub(crate) fn write_merged<'o>(
     path: &Path,
     outputs: impl IntoIterator<Item = &'o outputs::Output>,
     settings: Option<&Value>,

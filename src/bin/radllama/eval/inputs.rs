@@ -13,7 +13,7 @@ use radllama::{Error, Result};
 use super::super::args::read_text;
 
 /// Reads the pairs to evaluate on: at least one, every id once, every impression with a word in it.
-pub(super) fn read_reports(path: &Path) -> Result<Vec<Report>> {
+pub(crate) fn read_reports(path: &Path) -> Result<Vec<Report>> {
     let mut reader = PairReader::open(path)?;
     let mut lines: HashMap<String, String> = HashMap::new();
     let mut reports = Vec::new();
@@ -44,7 +44,7 @@ pub(super) fn read_reports(path: &Path) -> Result<Vec<Report>> {
 }
 
 /// Reads training pairs; those without findings or impression teach nothing and are passed over.
-pub(super) fn read_train(path: &Path) -> Result<Vec<Report>> {
+pub(crate) fn read_train(path: &Path) -> Result<Vec<Report>> {
     let mut train = Vec::new();
     for pair in PairReader::open(path)? {
         let pair = pair?;
@@ -69,7 +69,7 @@ fn report(pair: radllama::data::Pair) -> Report {
 }
 
 /// Reads the outputs of one system from all its files, in the order of `reports`.
-pub(super) fn read_outputs(
+pub(crate) fn read_outputs(
     paths: &[PathBuf],
     reports: &[Report],
     partial: bool,
