@@ -211,6 +211,7 @@ fn a_line_has_what_the_guard_and_the_clock_say() {
     let line = &lines[0];
     assert_eq!((&line["id"], &line["row"], &line["tokens"]), (&json!("s1"), &json!(1), &json!(4)));
     assert_eq!(line["stop"], "length");
+    assert_eq!(line["rouge"]["rougeL"], 0.0, "what an untrained model writes is no impression");
     assert!(line["timings"]["decode_ms"].as_f64().unwrap() > 0.0);
     // As `radllama guard` has it of the same texts.
     let pairs: String = lines

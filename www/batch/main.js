@@ -110,6 +110,7 @@ function connect() {
 async function read(file, how) {
   hideError();
   mapping.problem('');
+  navigator.storage?.persist?.().catch(() => {}); // so that no want of room elsewhere takes hours of work away
   const fields = $('map').querySelectorAll('button, select');
   for (const field of fields) field.disabled = true;
   $('read-progress').hidden = false;

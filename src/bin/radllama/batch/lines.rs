@@ -5,6 +5,7 @@ use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
 use std::path::Path;
 
 use radllama::engine::{Generation, Stop, Timings};
+use radllama::eval::rouge::Rouge;
 use radllama::guard::{self, Severity};
 use radllama::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -21,7 +22,18 @@ pub(super) struct Written<'r> {
     lines: Vec<Line<'r>>,
     flags: &'r [guard::Flag],
     acute: &'r [guard::Acute],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rouge: Option<F1>,
     timings: Timings,
+}
+
+/// ROUGE against the impression that the input has, stemmed.
+#[derive(Serialize)]
+struct F1 {
+    rouge1: f64,
+    rouge2: f64,
+    #[serde(rename = "rougeL")]
+    rouge_l: f64,
 }
 
 #[derive(Serialize)]
@@ -44,15 +56,20 @@ struct Failure {
     message: String,
 }
 
-/// The line of an impression, with its end.
+/// The line of an impression, with its end. `reference`: somebody's impression of the same findings.
 pub(super) fn written(
     id: &str,
     row: u64,
     impression: &str,
     generation: &Generation,
     report: &guard::Report,
+    reference: Option<&str>,
 ) -> Result<String> {
     let lines = report.lines.iter();
+    let rouge = reference.map(|reference| {
+        let scores = Rouge::new(true).score_texts(reference, impression);
+        F1 { rouge1: scores.rouge1.f1, rouge2: scores.rouge2.f1, rouge_l: scores.rouge_l.f1 }
+    });
     line(&Written {
         id,
         row,
@@ -63,6 +80,7 @@ pub(super) fn written(
         lines: lines.map(|line| Line { text: &line.text, support: &line.support }).collect(),
         flags: &report.flags,
         acute: &report.acute,
+        rouge,
         timings: generation.timings,
     })
 }

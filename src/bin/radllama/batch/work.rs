@@ -204,7 +204,8 @@ fn write(
         _ => job.guard.check(&report.findings, impression, prior),
     };
     counts.written(checked.flags.iter().map(|flag| flag.severity).min());
-    written(id, row, impression, &generation, &checked).map(Some)
+    let reference = report.reference.as_deref();
+    written(id, row, impression, &generation, &checked, reference).map(Some)
 }
 
 /// Writes the file anew in the order of its rows, without the lines that `keep`, asked whether a line is an
@@ -238,6 +239,8 @@ impl News {
     fn tell(&mut self, counts: &Counts) {
         self.done += 1;
         self.bar.inc(1);
+        self.bar
+            .set_message(format!("writing ({} errors, {} hard flags)", counts.failed, counts.hard));
         if self.bar.is_hidden() && self.told.elapsed() >= EVERY && self.done < self.total {
             self.told = Instant::now();
             let left =
