@@ -15,8 +15,8 @@ use crate::setup::WASM_TARGET;
 use crate::shell::{cargo, run, target};
 
 /// The most that the .wasm may weigh on the wire. The engine is 624 KB of it, the guard 78 (11 of those are
-/// its lexicon), export 51, files of rows and their scores 22, reader studies 50.
-const MAX_GZIP_BYTES: usize = 815_000;
+/// its lexicon), export 52, files of rows and their scores 22, reader studies 58.
+const MAX_GZIP_BYTES: usize = 860_000;
 
 /// Builds target/www/pkg: `radllama.js`, `radllama.d.ts` and `radllama_bg.wasm`.
 pub(crate) fn build() -> Result<()> {

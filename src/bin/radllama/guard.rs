@@ -93,8 +93,7 @@ fn each(path: &Path, mut done: impl FnMut(faithfulness::Pair) -> Result<()>) -> 
         };
         // As the outputs of `eval` and `batch` have it.
         let cut = pair.extra.get("stop").and_then(Value::as_str) == Some("length");
-        let (id, findings, impression, mesh) =
-            (pair.id, pair.findings, pair.impression, pair.mesh);
+        let (id, findings, impression, mesh) = (pair.id, pair.findings, pair.impression, pair.mesh);
         done(faithfulness::Pair { id, findings, impression, prior, cut, mesh })?;
     }
     Ok(())
