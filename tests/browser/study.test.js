@@ -22,6 +22,14 @@ async function finish(page) {
   await page.waitForSelector('#results:not([hidden])');
 }
 
+/** The same but for the last digits, which two builds' exponentials may round differently. */
+function same(a, b, where = '') {
+  if (typeof a === 'number' && typeof b === 'number') return near(a, b, where, 1e-12);
+  if (a === null || typeof a !== 'object') return assert.equal(a, b, where);
+  assert.deepEqual(Object.keys(a).sort(), Object.keys(b).sort(), where);
+  for (const key of Object.keys(a)) same(a[key], b[key], `${where}.${key}`);
+}
+
 const near = (found, expected, what, within = 1e-9) => assert.ok(Math.abs(found - expected) <= within, `${what}: ${found}, not ${expected}`);
 
 test('three readers rate thirty reports by keyboard; the figures are those of a calculation by hand', async (t) => {
@@ -128,7 +136,7 @@ test('three readers rate thirty reports by keyboard; the figures are those of a 
     return join(folder, `${at}.csv`);
   });
   const native = JSON.parse(execFileSync(radllama, ['study', 'report', ...paths, '--json', '--out', join(folder, 'out')], { encoding: 'utf8' }));
-  assert.deepEqual(native, found);
+  same(native, found);
   // The bytes too, but for the title, which comes from the study's file.
   assert.equal(readFileSync(join(folder, 'out/report.html'), 'utf8').replaceAll('Reader study', 'Chest radiographs, June'), report.text);
 });
@@ -261,7 +269,8 @@ test('a study is written on the spot by two adapters, over a reload, and then be
   await page.waitForSelector('#reader[open]');
   const calls = await page.evaluate(() => globalThis.fake.calls.map(({ call, adapter }) => [call, adapter]));
   assert.equal(calls.filter(([call]) => call === 'impression').length, 10 - written, 'none is written twice');
-  assert.deepEqual(calls.find(([call]) => call === 'swapAdapter'), ['swapAdapter', null]);
+  // The base alone wrote the second half: it was swapped to, or loaded so where the first was whole already.
+  assert.ok(calls.some(([call, adapter]) => call !== 'impression' && adapter === null), JSON.stringify(calls));
   await page.keyboard.type('Q');
   await page.keyboard.press('Enter');
   await page.waitForSelector('#rate:not([hidden])');

@@ -167,6 +167,7 @@ function askReader() {
       $('reader-problem').hidden = false;
     };
     $('reader').onclose = () => resolve(answer);
+    $('reader-code').value = '';
     $('reader').showModal();
     $('reader-code').focus();
   });
@@ -186,6 +187,7 @@ async function begin(begun, kept) {
   $('study-name').textContent = begun.title || 'Reader study';
   $('study-reader').textContent = `reader ${begun.reader}`;
   $('criteria').replaceChildren(...begun.criteria.flatMap(({ title, question }) => [el('dt', {}, title), el('dd', {}, question)]));
+  $('criteria-box').hidden = false;
   if (sitting.ended) return showResults();
   await store.putSitting(sitting.kept);
   show('rate', null);
