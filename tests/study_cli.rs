@@ -122,10 +122,7 @@ fn outputs_become_a_study_and_readers_files_a_report() {
     }
     assert!(folder.read("out/report.md").starts_with("# Chest"));
     let ran = run(&["study", "report", &folder.path("AB.csv"), "--resamples", "10"]);
-    assert!(
-        ran.stdout.contains("| Understandability") || ran.stdout.contains("Understandability |"),
-        "{ran:?}"
-    );
+    assert!(ran.stdout.contains("| Understandability"), "{ran:?}");
 
     // Merged already, and once more with one of them.
     good(folder.study(&["report", "@out/ratings.csv", "--resamples", "10"]));
@@ -158,7 +155,7 @@ fn samples_are_the_seeds_and_bad_input_is_refused() {
     let ran = folder.study(&[&PLAN[..], &["--system", "b=@strange.jsonl"]].concat());
     refused(&ran, "bad_data", &["line 1", "zz"]);
     refused(&folder.study(&["report", "@none.csv"]), "io", &["none.csv"]);
-    folder.write("bad.csv", "study,reader\nx");
+    folder.write("bad.csv", "study,reader\nx,y");
     refused(&folder.study(&["report", "@bad.csv"]), "bad_data", &["line 1", "missing"]);
     let ran = folder.study(&["plan", "--pairs", "p", "--system", "b", "--out", "o"]);
     assert!(ran.code == 2 && ran.stderr.contains("NAME=FILE"), "{ran:?}");

@@ -149,7 +149,7 @@ pub fn tabulate(
         if entry.written.len() != reports.len() {
             return Err(Error::Internal(format!("{} has too few outputs", entry.name)));
         }
-        let mut own: Vec<Vec<f64>> = vec![Vec::with_capacity(reports.len()); WIDTH];
+        let mut own: Vec<Vec<f64>> = vec![Vec::new(); WIDTH];
         let mut degenerate = Degenerate::default();
         let mut by_kind = [0usize; Kind::ALL.len()];
         let mut lengths = Vec::with_capacity(reports.len());

@@ -90,7 +90,7 @@ pub(super) fn marks(analysis: &Analysis) -> String {
     let ticks = [0.0, 0.25, 0.5, 0.75, 1.0];
     scale.grid(&mut svg, &ticks, &|tick| format!("{:.0} %", tick * 100.0), height);
     for mark in 1..=MOST {
-        let x = LABELS + PANEL + 18.0 + f64::from(mark - 1) * 26.0;
+        let x = LABELS + PANEL + 34.0 + f64::from(mark - 1) * 23.0;
         svg.rect(&format!("m{mark}"), (x, TOP - 21.0), (10.0, 10.0), &format!("mark {mark}"));
         svg.text("tick", (x + 13.0, TOP - 12.0), Anchor::Start, &mark.to_string());
     }

@@ -232,20 +232,24 @@ const METHODS: [&str; 6] = [
 
 fn sections(analysis: &Analysis) -> Vec<Section> {
     let mut sections = Vec::new();
-    let mut rows = vec![owned(&["system"], &MEASURES)];
-    for (system, means) in analysis.systems.iter().zip(&analysis.means) {
-        let cells = means.iter().map(|found| found.map_or(none(), mean));
-        rows.push(std::iter::once(system.clone()).chain(cells).collect());
+    let systems: Vec<&str> = analysis.systems.iter().map(String::as_str).collect();
+    let mut rows = vec![owned(&["criterion"], &systems)];
+    for (measure, title) in MEASURES.iter().enumerate() {
+        let cells = analysis.means.iter().map(|means| means[measure].map_or(none(), mean));
+        rows.push(std::iter::once((*title).to_owned()).chain(cells).collect());
     }
     let about = "Mean ± standard deviation of all marks [95 % interval of the mean].".to_owned();
     sections.push(Section { title: "Marks".into(), about, rows });
 
-    let mut rows = vec![owned(&["systems"], &MEASURES)];
-    for pair in &analysis.differences {
-        let cells = pair.gains.iter().map(|found| found.map_or(none(), gain));
-        let names =
-            format!("{} − {}", analysis.systems[pair.system], analysis.systems[pair.against]);
-        rows.push(std::iter::once(names).chain(cells).collect());
+    let pair = |a: usize, b: usize| format!("{} − {}", analysis.systems[a], analysis.systems[b]);
+    let pairs: Vec<String> =
+        analysis.differences.iter().map(|found| pair(found.system, found.against)).collect();
+    let pairs: Vec<&str> = pairs.iter().map(String::as_str).collect();
+    let mut rows = vec![owned(&["criterion"], &pairs)];
+    for (measure, title) in MEASURES.iter().enumerate() {
+        let cells =
+            analysis.differences.iter().map(|found| found.gains[measure].map_or(none(), gain));
+        rows.push(std::iter::once((*title).to_owned()).chain(cells).collect());
     }
     let about = "Mean difference of paired marks [95 % interval]; p of the exact randomization test over reports, after Holm.".to_owned();
     sections.push(Section { title: "Differences".into(), about, rows });

@@ -73,7 +73,10 @@ test('three readers rate thirty reports by keyboard; the figures are those of a 
     files.push({ order: order.map(({ n }) => n).join() });
     await finish(page);
     Object.assign(files[r], await saved(page, '#save-ratings'));
-    if (r < 2) await page.click('#results-close');
+    if (r < 2) {
+      await page.click('#results-close');
+      await page.waitForSelector('#start:not([hidden])');
+    }
   }
   assert.notEqual(files[0].order, files[1].order, 'readers have orders of their own');
 
@@ -181,6 +184,7 @@ test('what is missing is asked for; back and forth; a mouse does as well', async
   await page.waitForSelector('#results:not([hidden])');
   assert.equal(await page.evaluate(() => globalThis.radllama.figures.reports), 1);
   await page.click('#results-close');
+  await page.waitForSelector('#kept:not([hidden])');
   assert.match(await page.textContent('#kept-list'), /1 of 4 rated, ended/);
   await page.click('#kept-list .danger');
   await page.click('#confirm-yes');
@@ -207,7 +211,7 @@ test('bad files are told with their line, and take nothing away', async (t) => {
   };
   const row = (id, more = '') => `{"id":"${id}","findings":"secret","outputs":{"a":"secret","b":"x"${more}}}\n`;
   await said('#study-file', 's.jsonl', `${row('1')}{"id":`, ['s.jsonl, line 2', 'JSON']);
-  await said('#study-file', 's.jsonl', row('1') + row('1'), ['id 1', 'line 1', 'line 2']);
+  await said('#study-file', 's.jsonl', row('1') + row('1'), ['1 stands in', 'line 1', 'line 2']);
   await said('#study-file', 's.jsonl', row('1') + row('2', ',"c":"secret"'), ['line 2', '3 systems']);
   await said('#study-file', 's.csv', 'id,text,a,b\n1,secret,x,y\n', ['line 1', '"findings"']);
   await said('#study-file', 's.csv', 'id,findings,a,b\n1,secret,x\n', ['line 2', '3 cells']);
@@ -223,11 +227,12 @@ test('bad files are told with their line, and take nothing away', async (t) => {
   const before = await page.textContent('#results-body');
   await said('#more-file', 'r.csv', own.text, ['r.csv, line 2', 'X, r']);
   await said('#more-file', 'r.csv', own.text.replace(/,X,/g, ',Y,').replace(/^[0-9a-f]{16}/gm, '0000000000000000'), ['another study']);
-  await said('#more-file', 'r.csv', own.text.replace(/,X,/g, ',Y,').replace(/,[1-5],/, ',9,'), ['line 2', '1 to 5']);
+  await said('#more-file', 'r.csv', own.text.replace(/,X,/g, ',Y,').replace(/,(quokka-7b|wombat-tuned),[1-5]/, ',$1,9'), ['line 2', '1 to 5']);
   assert.equal(await page.textContent('#results-body'), before);
 
   // One tab at a time.
   await page.click('#results-close');
+  await page.waitForSelector('#start:not([hidden])');
   await begin(page, studyFile(3), 'Y');
   const other = await context.newPage();
   await other.goto(`${server.url}study.html`);
@@ -293,6 +298,7 @@ for (const [name, context] of Object.entries({
   test(`axe finds nothing in any state: ${name}`, async (t) => {
     const { page } = await openStudy(t, { context });
     const check = async (state) => {
+      await page.evaluate(() => Promise.allSettled(document.getAnimations().filter(({ effect }) => effect.getTiming().iterations !== Infinity).map(({ finished }) => finished)));
       const { violations, passes } = await runAxe(page);
       const told = violations.flatMap(({ id, nodes }) => nodes.map(({ html, failureSummary }) => `${id}: ${html}\n${failureSummary}`));
       assert.deepEqual(told, [], state);

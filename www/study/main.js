@@ -144,7 +144,7 @@ function draftItem(draft) {
 
 /** Opens a study file for whoever says who reads. @param {File | { name: string, bytes: Uint8Array }} file */
 async function openFile(file) {
-  const bytes = file.bytes ?? new Uint8Array(await file.arrayBuffer());
+  const bytes = file instanceof Blob ? new Uint8Array(await file.arrayBuffer()) : file.bytes;
   // A first look, so that a bad file is told before anybody is asked for a name.
   const { title, screens, systems } = await client.sealed('beginStudy', { name: file.name, bytes, reader: '-' });
   $('reader-about').textContent = `${title || file.name}: ${count(screens.length, 'report')}, ${systems} impressions of each.`;
@@ -165,6 +165,7 @@ function askReader() {
       event.preventDefault();
       $('reader-problem').textContent = 'Enter initials or a code.';
       $('reader-problem').hidden = false;
+      $('reader-code').focus();
     };
     $('reader').onclose = () => resolve(answer);
     $('reader-code').value = '';
@@ -264,6 +265,7 @@ async function pause() {
 async function leave() {
   sitting?.pause();
   sitting = null;
+  results.clear(); // names of systems: the next reader here may not see them
   release();
   await showStart();
 }

@@ -28,6 +28,7 @@ export class Maker {
     for (const at of [0, 1]) document.querySelector(`[data-system="${at}"]`).append(...this.#fields(at));
     $('findings-pick').onclick = () => $('findings-file').click();
     $('findings-file').onchange = () => this.#take($('findings-file').files[0]);
+    $('make').oninput = () => this.#problem('');
     $('make').onsubmit = (event) => {
       event.preventDefault();
       this.#begin();
@@ -51,7 +52,7 @@ export class Maker {
       this.#problem(this.#files[at] ? '' : 'An adapter is two files: adapter_config.json and adapter_model.safetensors.');
     };
     const name = el('input', { type: 'text', id: id('name'), value: NAMES[at], autocomplete: 'off', spellcheck: false, 'aria-label': `Name of system ${at + 1}` });
-    return [el('p', { class: 'row' }, name), el('p', { class: 'row' }, el('span', { class: 'select' }, select), pick, input)];
+    return [el('p', { class: 'row' }, name), el('p', { class: 'row' }, el('span', { class: 'select' }, select, el('span', { 'data-icon': 'chevron-down' })), pick, input)];
   }
 
   async #take(file) {
@@ -114,6 +115,7 @@ export async function write(draft, { model, contextTokens, maxNewTokens, signal,
   const total = draft.reports.length * order.length;
   const written = () => Object.values(draft.outputs).reduce((sum, outputs) => sum + outputs.length, 0);
   let engine = null;
+  let gone = null; // why the engine went away by itself
   try {
     for (const { name, adapter } of order) {
       const outputs = (draft.outputs[name] ??= []);
@@ -125,6 +127,7 @@ export async function write(draft, { model, contextTokens, maxNewTokens, signal,
         const onProgress = ({ totalBytes, loadedBytes }) => tell(totalBytes ? `Loading the model, ${formatBytes(loadedBytes)} of ${formatBytes(totalBytes)}` : 'Loading the model');
         const options = { model, contextTokens, signal, onProgress };
         engine = await ImpressionEngine.load(source === undefined ? options : { ...options, adapter: source });
+        engine.lost.then((error) => (gone = error));
       }
       const begun = { at: performance.now(), written: written() };
       while (outputs.length < draft.reports.length) {
@@ -135,6 +138,8 @@ export async function write(draft, { model, contextTokens, maxNewTokens, signal,
         await keep(draft);
       }
     }
+  } catch (error) {
+    throw gone ?? error;
   } finally {
     engine?.dispose();
   }

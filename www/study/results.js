@@ -58,6 +58,14 @@ export class Results {
     await this.show({ files: [...this.#files, ...more], study: this.#study, title: this.#title });
   }
 
+  /** Takes all of it off the page. */
+  clear() {
+    this.#files = [];
+    this.#report = null;
+    $('results-body').replaceChildren();
+    $('results-title').textContent = $('results-about').textContent = '';
+  }
+
   #stem() {
     return this.#title.trim().replace(/[^\p{L}\p{N}]+/gu, '-').toLowerCase() || 'study';
   }
