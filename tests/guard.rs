@@ -77,6 +77,9 @@ fn negations() {
     clean("No effusion, but there is a small pneumothorax.", "Small pneumothorax.");
     clean("No pneumothorax and the heart is enlarged.", "Cardiomegaly.");
     clean("No change in the pleural effusion.", "Pleural effusion.");
+    clean("There is an opacity that was not present on the prior study.", "New lung opacity.");
+    clean("Small nodule, not seen on the previous examination.", "New nodule.");
+    hard("A nodule is not seen on this examination.", "Nodule.");
 }
 
 #[test]

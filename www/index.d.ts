@@ -235,7 +235,7 @@ export interface GuardFlag {
 /** A finding that calls for telling somebody at once. */
 export interface GuardAcute {
   readonly concept: string;
-  /** What to call it, such as `tension pneumothorax`. */
+  /** What to call it, such as `Tension pneumothorax`. */
   readonly label: string;
   /** Whether it is said for certain. */
   readonly certain: boolean;
@@ -264,6 +264,8 @@ export interface CheckOptions {
   readonly prior?: string | null;
   /** The impression is still being written: that it is unfinished or leaves something out is not said yet. */
   readonly part?: boolean;
+  /** It ended because no more tokens were allowed (`stop: 'length'`), which is flagged. */
+  readonly cut?: boolean;
   readonly signal?: AbortSignal;
 }
 

@@ -44,7 +44,7 @@ export class Acute {
   show(acute) {
     const certain = acute.filter(({ certain }) => certain);
     this.#concept = certain.map(({ concept }) => concept).join(', ');
-    this.#label = certain.map(({ label }) => label).join(', ');
+    this.#label = certain.map(({ label }) => label.charAt(0).toLowerCase() + label.slice(1)).join(', ');
     this.#render();
   }
 

@@ -37,6 +37,8 @@ export class Review {
   #turn = 0;
   /** Hard flags that were told of. */
   #told = 0;
+  /** Whether the text ended at its token limit. */
+  #cut = false;
   /** Whether a flag is held back, as its words are just being typed. */
   #held = false;
   /** @type {Point | null} */
@@ -47,7 +49,7 @@ export class Review {
   #view = new Notes({ go: (note) => this.#go(note), point: (note) => this.#point(note && this.#pointOf(note)) });
 
   /**
-   * @param {(findings: string, impression: string, options: { prior?: string }) => Promise<import('./flags.js').GuardReport>} check
+   * @param {(findings: string, impression: string, options: { prior?: string, cut?: boolean }) => Promise<import('./flags.js').GuardReport>} check
    */
   constructor(check) {
     this.check = check;
@@ -96,10 +98,15 @@ export class Review {
     this.grow([], EMPTY);
   }
 
-  /** Lines that stand; they are read again. @param {ShownRow[]} rows @param {{ now?: boolean }} [options] `now`: nobody is typing */
-  stand(rows, { now = false } = {}) {
+  /**
+   * Lines that stand; they are read again.
+   * @param {ShownRow[]} rows
+   * @param {{ now?: boolean, cut?: boolean }} [options] `now`: nobody is typing; `cut`: they ended at the token limit
+   */
+  stand(rows, { now = false, cut = false } = {}) {
     this.#live = false;
     this.#rows = rows;
+    this.#cut = cut;
     if (now) this.settled = this.#now();
     else this.#soon();
   }
@@ -131,7 +138,7 @@ export class Review {
     const text = joined(this.#rows);
     let report = null;
     if (text.trim() !== '' && findings.trim() !== '') {
-      report = await this.check(findings, text, { prior: $('prior').value.trim() || undefined }).catch(() => null);
+      report = await this.check(findings, text, { prior: $('prior').value.trim() || undefined, cut: this.#cut }).catch(() => null);
     }
     if (turn !== this.#turn) return;
     const shown = report ? withoutTyping(report, this.#rows) : EMPTY;

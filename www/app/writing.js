@@ -133,7 +133,7 @@ export class Writing {
       field.hidden = !current;
     }
     $('recommendation-box').hidden = !current || (current.now.recommendation === '' && current.model.recommendation === '');
-    this.review.stand(this.#shown(rowsOfFields(this.text)), { now: true });
+    this.review.stand(this.#shown(rowsOfFields(this.text)), { now: true, cut: current?.stop === 'length' && !this.versions.isEdited });
     this.#showEdited();
     this.#showStats();
     this.onChange();

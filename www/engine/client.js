@@ -86,7 +86,8 @@ export class RadllamaClient {
    * is started for it.
    * @param {string} findings
    * @param {string} impression
-   * @param {{ prior?: string, part?: boolean, signal?: AbortSignal }} [options] `part`: it is still being written
+   * @param {{ prior?: string, part?: boolean, cut?: boolean, signal?: AbortSignal }} [options] `part`: it is still
+   *   being written; `cut`: it ended because no more tokens were allowed
    * @returns {Promise<GuardReport>}
    */
   check(findings, impression, { prior, part = false, signal } = {}) {

@@ -158,7 +158,7 @@ function exported({ provenance, time, ...report }) {
   return { ...snakeCased(report), time: time ?? now, provenance: snakeCased(provenance ?? {}) };
 }
 
-const checking = ({ prior, part, signal }) => ({ prior: prior ?? undefined, part: Boolean(part), signal });
+const checking = ({ prior, part, cut, signal }) => ({ prior: prior ?? undefined, part: Boolean(part), cut: Boolean(cut), signal });
 
 /** A promise whose failure is a RadllamaError. */
 const told = (promise) => promise.catch((error) => Promise.reject(typed(error)));

@@ -60,7 +60,7 @@ function check(findings, impression, { prior, part = false } = {}) {
     const line = words ? lines.findIndex(({ start, end }) => start <= at[0] && at[0] < end) : lines.length - 1;
     return [{ ...flag, line, start: at[0], end: at[1], ...(there && place(findings, there) ? { findings: place(findings, there) } : {}) }];
   });
-  const told = acute.filter(({ label }) => findings.toLowerCase().includes(label)).map((one) => ({ certain: true, section: 'findings', start: 0, end: 1, ...one }));
+  const told = acute.filter(({ label }) => findings.toLowerCase().includes(label.toLowerCase())).map((one) => ({ certain: true, section: 'findings', start: 0, end: 1, ...one }));
   return { lines, flags: found.sort((a, b) => a.start - b.start), acute: told };
 }
 

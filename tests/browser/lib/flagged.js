@@ -24,5 +24,5 @@ export const GUARD = {
       findings: 'Right tension pneumothorax with shift of the mediastinum to the left.',
     },
   ],
-  acute: [{ concept: 'tension_pneumothorax', label: 'tension pneumothorax' }],
+  acute: [{ concept: 'tension_pneumothorax', label: 'Tension pneumothorax' }],
 };
