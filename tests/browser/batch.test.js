@@ -278,25 +278,30 @@ for (const [name, context] of Object.entries({
   });
 }
 
-test('with the real engine: written, checked and scored as elsewhere, over a reload', async (t) => {
+test('with the real engine: 300 rows written, checked and scored, over a reload in the middle', async (t) => {
+  const ROWS = 300;
   const { page, server } = await open(t);
   const model = serveModel(server, { 'stories.gguf': readFileSync(join(root, 'tests/fixtures/stories15M-q8_0.gguf')) }, (manifest) => {
     manifest.template = 'report';
     delete manifest.adapter;
   });
-  await page.goto(`${server.url}batch.html?model=${model}&max_new_tokens=6&beams=1`);
+  await page.goto(`${server.url}batch.html?model=${model}&max_new_tokens=4&beams=1`);
   await page.waitForSelector('#choose:not([hidden])');
-  await choose(page, 'x.csv', `findings,impression\n${['Once there was a clear lung.', 'The heart was big.', 'The lungs were clear.'].map((text) => `"${text}",Clear.\n`).join('')}`);
+  const said = ['Once there was a clear lung.', 'The heart was big.', 'The lungs were clear.'];
+  const lines = Array.from({ length: ROWS }, (_, row) => `r${row + 1},"${said[row % 3]}",Clear.\n`);
+  await choose(page, 'x.csv', `id,findings,impression\n${lines.join('')}`);
   await read(page);
   await page.click('#start');
-  await page.waitForFunction(() => globalThis.radllama.batch.counts.done >= 1);
-  const before = await page.evaluate(() => globalThis.radllama.store.entries([1]));
+  await page.waitForFunction((half) => globalThis.radllama.batch.counts.done >= half, ROWS / 2);
+  const entries = (count) => page.evaluate((count) => globalThis.radllama.store.entries(Array.from({ length: count }, (_, row) => row + 1)), count);
+  const before = await entries(ROWS / 2);
   await page.reload();
   await done(page);
-  const after = await page.evaluate(() => globalThis.radllama.store.entries([1, 2, 3]));
-  assert.deepEqual(after[0], before[0], 'the first row was not written again');
+  const after = await entries(ROWS);
+  assert.deepEqual(after.slice(0, ROWS / 2), before, 'what was there was not written again');
+  assert.equal(new Set(after.map(({ row }) => row)).size, ROWS, 'every row once');
   for (const { result } of after) {
-    assert.ok(result.impression && result.tokens.generated === 6);
+    assert.ok(result.impression && result.tokens.generated === 4);
     assert.ok(Array.isArray(result.guard.flags) && result.rouge.length === 3);
   }
 });

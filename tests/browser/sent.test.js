@@ -87,6 +87,30 @@ test('the worker that reads reports has no way out, and says so', async (t) => {
   assert.equal(about.sealed, true);
 });
 
+test('a browser that fails to start a worker is asked again', async (t) => {
+  const { page, server, context } = await open(t);
+  await context.addInitScript(() => {
+    if (window === top) return;
+    const { Worker } = window;
+    // The first that a frame asks for never runs.
+    window.Worker = function (url, options) {
+      const first = !top.failed;
+      top.failed = true;
+      return new Worker(first ? URL.createObjectURL(new Blob(['}'])) : url, options);
+    };
+  });
+  await visit(page, server, { model: 'none.json' });
+  const { failed, text } = await page.evaluate(async () => {
+    const { ImpressionEngine } = await import('/radllama.js');
+    window.engine = await ImpressionEngine.load({ model: 'weights/base.json' });
+    const run = window.engine.impression('Clear lungs.', { beams: 1, maxNewTokens: 3 });
+    return { failed: window.failed, text: (await run.result).text };
+  });
+  assert.ok(failed, 'one did not start');
+  assert.ok(text.length > 0);
+  assert.equal(await page.evaluate(() => window.engine.info.sealed), true);
+});
+
 test('a page whose policy allows no blob: worker still works, and is told that it is not sealed', async (t) => {
   const { page, server, context } = await open(t);
   await context.route(/engine\/seal\.js$/, async (route) => {
@@ -99,6 +123,8 @@ test('a page whose policy allows no blob: worker still works, and is told that i
   assert.equal(error, undefined);
   assert.ok(info);
   assert.equal(await page.evaluate(() => window.radllama.about.sealed), false);
+  const { text } = await page.evaluate(() => window.radllama.impression('Clear lungs.', { beams: 1, max_new_tokens: 3 }));
+  assert.ok(text.length > 0);
 });
 
 test('a GPU that is lost is told at once, and the model can be loaded again', async (t) => {

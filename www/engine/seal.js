@@ -11,15 +11,33 @@ import { Link } from './link.js';
 
 const POLICY = "default-src 'none'; script-src blob: 'wasm-unsafe-eval'; worker-src blob:";
 
+/** Browsers under load now and then fail to start a worker that they are asked for; the next one starts. */
+const TRIES = 3;
+
 /**
  * Makes the sealed worker, or, where the page's own policy allows no blob: worker, an ordinary one: it
  * tells itself whether it is sealed.
  * @param {string} source the worker's whole script
  * @param {() => Worker} ordinary
- * @param {ConstructorParameters<typeof Link>[1]} options
+ * @param {ConstructorParameters<typeof Link>[1]} options `onEnd` is of the worker that is returned, not of tries
  * @returns {Promise<{ link: Link, remove: () => void }>}
  */
 export async function sealedLink(source, ordinary, options) {
+  for (let tries = 0; tries < TRIES; tries++) {
+    const made = await inFrame(source, options).catch(() => null);
+    if (made) return made;
+  }
+  try {
+    return { link: await started(ordinary(), options), remove: () => {} };
+  } catch {
+    throw new RadllamaError(
+      'worker_refused',
+      "the page's content security policy allows no worker: worker-src must name 'self' and blob:",
+    );
+  }
+}
+
+async function inFrame(source, options) {
   const frame = document.createElement('iframe');
   frame.hidden = true;
   frame.title = 'radllama engine';
@@ -32,20 +50,18 @@ export async function sealedLink(source, ordinary, options) {
     meta.httpEquiv = 'Content-Security-Policy';
     meta.content = POLICY;
     inside.head.append(meta);
-    const link = new Link(new frame.contentWindow.Worker(url, { type: 'module' }), options);
-    await link.up;
-    return { link, remove };
-  } catch {
+    return { link: await started(new frame.contentWindow.Worker(url, { type: 'module' }), options), remove };
+  } catch (error) {
     remove();
+    throw error;
   }
-  const link = new Link(ordinary(), options);
-  try {
-    await link.up;
-  } catch {
-    throw new RadllamaError(
-      'worker_refused',
-      "the page's content security policy allows no worker: worker-src must name 'self' and blob:",
-    );
-  }
-  return { link, remove: () => {} };
+}
+
+/** The link to a worker, once that runs. One that never does is told by the rejection alone. */
+async function started(worker, { onEnd, ...options }) {
+  let up = false;
+  const link = new Link(worker, { ...options, onEnd: (error) => up && onEnd(error) });
+  await link.up;
+  up = true;
+  return link;
 }
