@@ -31,17 +31,7 @@ fn killed_five_times_it_ends_with_every_row_once() {
         (&whole["written"], &whole["resumed"], &whole["left"]),
         (&json!(ROWS), &json!(0), &json!(0))
     );
-    let args = files.args(&[
-        "in.csv",
-        "--model",
-        "m.gguf",
-        "--backend",
-        "cpu",
-        "--max-new-tokens",
-        "4",
-        "--out",
-        "o.jsonl",
-    ]);
+    let args = files.args("in.csv", &["--out", "o.jsonl"]);
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     let lines = || {
         fs::read(files.path("o.jsonl"))
@@ -86,17 +76,7 @@ fn killed_five_times_it_ends_with_every_row_once() {
 #[test]
 fn asked_to_stop_it_pauses_behind_a_whole_line() {
     let files = Files::new(ROWS);
-    let args = files.args(&[
-        "in.csv",
-        "--model",
-        "m.gguf",
-        "--backend",
-        "cpu",
-        "--max-new-tokens",
-        "4",
-        "--out",
-        "o.jsonl",
-    ]);
+    let args = files.args("in.csv", &["--out", "o.jsonl"]);
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     let child = radllama(&args).spawn().unwrap();
     while fs::read(files.path("o.jsonl")).map_or(0, |bytes| bytes.len()) == 0 {

@@ -168,7 +168,7 @@ fn fifty_megabytes_stream_by() {
     file.flush().unwrap();
     drop(file);
     assert!(fs::metadata(files.path("in.csv")).unwrap().len() > 50 << 20);
-    let args = files.args(&["in.csv", "--check"]);
+    let args = files.placed(&["in.csv", "--check"]);
     let mut command = radllama(&args.iter().map(String::as_str).collect::<Vec<_>>());
     #[cfg(target_os = "linux")]
     {

@@ -51,7 +51,7 @@ impl Files {
     }
 
     /// Arguments with the folder before what is a file in it.
-    pub fn args(&self, words: &[&str]) -> Vec<String> {
+    pub fn placed(&self, words: &[&str]) -> Vec<String> {
         let own = |word: &&str| {
             let name = word.rsplit_once('.').map_or("", |(_, end)| end);
             if ["csv", "jsonl", "gguf", "page", "tsv"].contains(&name) {
@@ -64,16 +64,21 @@ impl Files {
     }
 
     pub fn run(&self, words: &[&str]) -> Ran {
-        let args = self.args(words);
+        let args = self.placed(words);
         run(&args.iter().map(String::as_str).collect::<Vec<_>>())
     }
 
-    /// A run over `input` with the tiny model.
-    pub fn batch(&self, input: &str, words: &[&str]) -> Ran {
-        self.run(
+    /// The arguments of a run over `input` with the tiny model.
+    pub fn args(&self, input: &str, words: &[&str]) -> Vec<String> {
+        self.placed(
             &[&[input, "--model", "m.gguf", "--backend", "cpu", "--max-new-tokens", "4"], words]
                 .concat(),
         )
+    }
+
+    /// That run.
+    pub fn batch(&self, input: &str, words: &[&str]) -> Ran {
+        run(&self.args(input, words).iter().map(String::as_str).collect::<Vec<_>>())
     }
 
     pub fn ended(&self, input: &str, words: &[&str], code: i32) -> Value {

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 use radllama::engine::GenerateOptions;
+use radllama::eval::{Options, bootstrap};
 use radllama::manifest::Decoding;
 use radllama::native::{AdapterSource, ModelFiles};
 use radllama::sampler::Sampling;
@@ -181,6 +182,26 @@ pub(crate) fn adapter_and_weight(text: &str) -> Result<(PathBuf, Option<f32>)> {
         expected: "a number, as in DIR=0.5",
     })?;
     Ok((folder.into(), Some(number)))
+}
+
+/// How outputs are scored.
+#[derive(Debug, Clone, Copy, Args)]
+pub(crate) struct ScoringArgs {
+    /// Compare words instead of their stems.
+    #[arg(long)]
+    no_stemmer: bool,
+    /// Draws of the bootstrap.
+    #[arg(long, value_name = "N", default_value_t = bootstrap::RESAMPLES)]
+    resamples: usize,
+    /// Seed of the bootstrap.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    bootstrap_seed: u64,
+}
+
+impl ScoringArgs {
+    pub(crate) fn options(self) -> Options {
+        Options { stemmer: !self.no_stemmer, resamples: self.resamples, seed: self.bootstrap_seed }
+    }
 }
 
 /// `NAME=FILE`.

@@ -11,15 +11,14 @@ use radllama::eval::outputs::Output;
 use radllama::eval::render::systems as render;
 use radllama::eval::rouge::Rouge;
 use radllama::eval::table::{Entry, Written, tabulate};
-use radllama::eval::{Options, Report, baselines, bootstrap};
-use radllama::guard::{Guard, Lexicon};
+use radllama::eval::{Report, baselines};
 use radllama::{Error, Result};
 use serde_json::Value;
 
-use super::args::{ModelArgs, SamplingArgs, read_text};
+use super::args::{ModelArgs, SamplingArgs, ScoringArgs};
 use super::eval::generate::{Job, generate};
 use super::eval::inputs::{read_outputs, read_reports, read_train};
-use super::output;
+use super::{guard, output};
 
 /// Put several systems into one table: ROUGE with intervals, length, what the guard flags, speed.
 #[derive(Debug, clap::Args)]
@@ -49,15 +48,8 @@ pub(crate) struct Args {
     /// A lexicon of one's own for the guard, that adds to the built-in one (docs/guard.md).
     #[arg(long, value_name = "FILE")]
     lexicon: Option<PathBuf>,
-    /// Compare words instead of their stems.
-    #[arg(long)]
-    no_stemmer: bool,
-    /// Draws of the bootstrap.
-    #[arg(long, value_name = "N", default_value_t = bootstrap::RESAMPLES)]
-    resamples: usize,
-    /// Seed of the bootstrap.
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    bootstrap_seed: u64,
+    #[command(flatten)]
+    scoring: ScoringArgs,
 }
 
 /// What writes the impressions.
@@ -147,10 +139,7 @@ fn model(name: &str, spec: &str) -> Result<ModelSpec> {
 
 pub(crate) fn run(args: &Args, json: bool) -> Result<ExitCode> {
     let systems = systems(&args.systems)?;
-    let guard = Guard::new(match &args.lexicon {
-        Some(path) => Lexicon::extended(&path.display().to_string(), &read_text(path)?)?,
-        None => Lexicon::built_in()?,
-    });
+    let guard = guard::open(args.lexicon.as_deref())?;
     let mut reports = read_reports(&args.pairs)?;
     let train = args.train.as_deref().map(read_train).transpose()?;
     if train.is_none() && systems.iter().any(|(_, spec)| matches!(spec, Spec::Retrieval)) {
@@ -201,8 +190,7 @@ pub(crate) fn run(args: &Args, json: bool) -> Result<ExitCode> {
     let mut priors = priors(&args.pairs)?;
     let notes = keep_complete(&mut reports, &mut priors, &mut entries)?;
     let entries: Vec<Entry> = entries.into_iter().map(|(entry, _)| entry).collect();
-    let options =
-        Options { stemmer: !args.no_stemmer, resamples: args.resamples, seed: args.bootstrap_seed };
+    let options = args.scoring.options();
     let table = tabulate(&reports, &priors, &entries, &guard, notes, options)?;
     let figures = render::json(&table);
     for (name, text) in [

@@ -12,13 +12,11 @@ use std::process::ExitCode;
 use radllama::data::atomic::AtomicFile;
 use radllama::eval::outputs::{Output, Shard};
 use radllama::eval::rouge::Rouge;
-use radllama::eval::{
-    Evaluation, Options, Report, System, baselines, bootstrap, evaluate, render, subsets,
-};
+use radllama::eval::{Evaluation, Options, Report, System, baselines, evaluate, render, subsets};
 use radllama::{Error, Result};
 use serde_json::json;
 
-use super::args::{ModelArgs, NamedFile, SamplingArgs};
+use super::args::{ModelArgs, NamedFile, SamplingArgs, ScoringArgs};
 use super::{output, resume};
 use generate::Job;
 use inputs::{read_outputs, read_reports, read_train};
@@ -46,15 +44,8 @@ pub(crate) struct Args {
     /// frequent one.
     #[arg(long, value_name = "TEXT")]
     constant: Option<String>,
-    /// Compare words instead of their stems.
-    #[arg(long)]
-    no_stemmer: bool,
-    /// Draws of the bootstrap.
-    #[arg(long, value_name = "N", default_value_t = bootstrap::RESAMPLES)]
-    resamples: usize,
-    /// Seed of the bootstrap.
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    bootstrap_seed: u64,
+    #[command(flatten)]
+    scoring: ScoringArgs,
     /// Generate only the reports at positions I, I + N, I + 2 N, … of the pairs, I from 0 to N - 1, and
     /// score nothing.
     #[arg(long, value_name = "I/N", value_parser = shard, conflicts_with_all = ["outputs", "report", "per_item", "base"])]
@@ -150,8 +141,7 @@ pub(crate) fn run(args: &Args, json: bool) -> Result<ExitCode> {
         .first()
         .map(|(_, outputs)| outputs.iter().flatten().map(|o| o.impression.clone()).collect())
         .unwrap_or_default();
-    let options =
-        Options { stemmer: !args.no_stemmer, resamples: args.resamples, seed: args.bootstrap_seed };
+    let options = args.scoring.options();
     let texts = |outputs: Vec<Option<Output>>| {
         outputs.into_iter().flatten().map(|output| output.impression).collect()
     };
