@@ -23,6 +23,13 @@ export function fillTerms(list, rows) {
   list.replaceChildren(...shown.flatMap(([term, value]) => [el('dt', {}, term), el('dd', {}, value)]));
 }
 
+/** Hands a file to the browser's downloads. @param {Blob} blob @param {string} name */
+export function download(blob, name) {
+  const url = URL.createObjectURL(blob);
+  el('a', { href: url, download: name }).click();
+  setTimeout(() => URL.revokeObjectURL(url), 60_000);
+}
+
 let toastTimer = 0;
 /** A short word about what was just done, for eyes and for a screen reader. @param {string} text */
 export function toast(text) {

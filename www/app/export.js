@@ -1,5 +1,5 @@
 import { ImpressionEngine } from '../radllama.js';
-import { $, el, toast } from './dom.js';
+import { $, download, el, toast } from './dom.js';
 import { sentence } from './format.js';
 import { keep, kept } from './kept.js';
 import { aboveImpression, joined, linesFor, rowsOf, rowsOfFields } from './text.js';
@@ -138,11 +138,4 @@ function inRows(flags, rows) {
     const line = rows.findLastIndex(({ start }) => start <= flag.start);
     return { ...flag, line: rows[line]?.key === 'impression' ? line : undefined };
   });
-}
-
-/** @param {Blob} blob @param {string} name */
-function download(blob, name) {
-  const url = URL.createObjectURL(blob);
-  el('a', { href: url, download: name }).click();
-  setTimeout(() => URL.revokeObjectURL(url), 10_000);
 }

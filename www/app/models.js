@@ -1,5 +1,6 @@
 import { ImpressionEngine } from '../radllama.js';
 import { $, el } from './dom.js';
+import { hasFiles, listenToDrops } from './drop.js';
 import { count, formatBytes } from './format.js';
 
 /** @typedef {import('./session.js').Choice} Choice */
@@ -33,7 +34,15 @@ export class ModelPicker {
         $(`${id}-pick`).focus();
       };
     }
-    this.#listenToDrops();
+    listenToDrops({
+      wanted: hasFiles,
+      barred: hasFiles,
+      take: async (transfer) => {
+        const files = await droppedFiles(transfer);
+        this.open();
+        this.#take(files);
+      },
+    });
   }
 
   open() {
@@ -116,34 +125,6 @@ export class ModelPicker {
     if (adapter === 'disk') choice.adapter = this.#peft;
     $('model-dialog').close();
     this.onChoose(choice);
-  }
-
-  #listenToDrops() {
-    let depth = 0;
-    const hasFiles = ({ dataTransfer }) => dataTransfer?.types.includes('Files');
-    const end = () => {
-      depth = 0;
-      $('drop-target').hidden = true;
-    };
-    addEventListener('dragenter', (event) => {
-      if (!hasFiles(event)) return;
-      depth++;
-      $('drop-target').hidden = false;
-    });
-    addEventListener('dragleave', (event) => hasFiles(event) && --depth <= 0 && end());
-    addEventListener('dragover', (event) => {
-      if (!hasFiles(event)) return;
-      event.preventDefault(); // else the browser would leave the page for the file
-      event.dataTransfer.dropEffect = 'copy';
-    });
-    addEventListener('drop', async (event) => {
-      if (!hasFiles(event)) return;
-      event.preventDefault();
-      end();
-      const files = await droppedFiles(event.dataTransfer);
-      this.open();
-      this.#take(files);
-    });
   }
 }
 

@@ -87,12 +87,3 @@ function cells({ row, result }) {
 
 /** A cell after RFC 4180. @param {unknown} value */
 const quoted = (value) => (/[",\r\n]/.test(String(value)) ? `"${String(value).replaceAll('"', '""')}"` : String(value));
-
-/** Hands a file to the browser's downloads. @param {Blob} blob @param {string} name */
-export function save(blob, name) {
-  const link = document.createElement('a');
-  link.href = URL.createObjectURL(blob);
-  link.download = name;
-  link.click();
-  setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
-}

@@ -5,14 +5,14 @@
  * Parameters of its address: `model` (a manifest's address), `context`, `max_new_tokens`, `beams`.
  */
 import { ask, startDialogs } from '../app/dialogs.js';
-import { $, say, toast } from '../app/dom.js';
+import { $, download, say, toast } from '../app/dom.js';
 import { count, formatLeft, sentence } from '../app/format.js';
 import { drawIcons } from '../app/icons.js';
 import { registerOffline } from '../app/offline.js';
 import { startTheme } from '../app/theme.js';
 import { Batch } from './batch.js';
 import { Entry } from './entry.js';
-import { asJsonLines, asTable, save } from './files.js';
+import { asJsonLines, asTable } from './files.js';
 import { Mapping } from './mapping.js';
 import { Model, sameModel } from './model.js';
 import { Reader } from './reader.js';
@@ -102,8 +102,8 @@ function connect() {
     run();
   };
   $('delete').onclick = remove;
-  $('save-jsonl').onclick = () => download(asJsonLines, 'jsonl');
-  $('save-csv').onclick = () => download(asTable, 'csv');
+  $('save-jsonl').onclick = () => save(asJsonLines, 'jsonl');
+  $('save-csv').onclick = () => save(asTable, 'csv');
 }
 
 /** Reads a file into the store. @param {File} file @param {{ encoding?: string, options: object }} how */
@@ -241,11 +241,11 @@ async function remove() {
   $('pick').focus();
 }
 
-async function download(make, ending) {
+async function save(make, ending) {
   const rows = batch.matching(table.filter);
   const name = batch.job.name.replace(/(\.(csv|tsv|txt|jsonl|ndjson|json))?(\.gz)?$/i, '');
   const part = table.filter === 'all' ? '' : `-${table.filter}`;
-  save(await make(store, rows), `${name}-impressions${part}.${ending}`);
+  download(await make(store, rows), `${name}-impressions${part}.${ending}`);
   toast(`${count(rows.length, 'row')} saved`);
 }
 

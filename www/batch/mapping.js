@@ -1,4 +1,5 @@
 import { $, el } from '../app/dom.js';
+import { hasFiles, listenToDrops } from '../app/drop.js';
 import { formatBytes, sentence } from '../app/format.js';
 import { drawIcons } from '../app/icons.js';
 
@@ -45,7 +46,11 @@ export class Mapping {
       if (this.file) this.#onRead(this.file, this.how);
     };
     $('map-cancel').onclick = () => this.close();
-    this.#listenToDrops();
+    listenToDrops({
+      wanted: (event) => hasFiles(event) && (!$('choose').hidden || !$('map').hidden),
+      barred: () => true,
+      take: ({ files: [file] }) => file && this.take(file),
+    });
   }
 
   /** Called when the form is put away. */
@@ -135,28 +140,5 @@ export class Mapping {
     const body = rows.map((row) => el('tr', {}, ...row.map(cell)));
     $('preview').hidden = names.length === 0;
     $('preview').replaceChildren(el('table', {}, el('thead', {}, el('tr', {}, ...head)), el('tbody', {}, ...body)));
-  }
-
-  #listenToDrops() {
-    let depth = 0;
-    const hasFiles = ({ dataTransfer }) => dataTransfer?.types.includes('Files') && (!$('choose').hidden || !$('map').hidden);
-    const end = () => {
-      depth = 0;
-      $('drop-target').hidden = true;
-    };
-    addEventListener('dragenter', (event) => {
-      if (!hasFiles(event)) return;
-      depth++;
-      $('drop-target').hidden = false;
-    });
-    addEventListener('dragleave', () => --depth <= 0 && end());
-    addEventListener('dragover', (event) => event.preventDefault());
-    addEventListener('drop', (event) => {
-      event.preventDefault();
-      const takes = hasFiles(event);
-      end();
-      const [file] = event.dataTransfer.files;
-      if (takes && file) this.take(file);
-    });
   }
 }

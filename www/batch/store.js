@@ -1,3 +1,5 @@
+import { change, settled } from '../app/database.js';
+
 /**
  * The one batch of this browser, in IndexedDB: what it is, its rows, and what was written for them. A row's result
  * and its mark are stored in one transaction under the row's number: it is there once and whole, or not at all.
@@ -24,20 +26,6 @@ export const UNREADABLE = 3;
 /** The heaviest flag of an impression. */
 export const FLAGS = ['', 'advisory', 'soft', 'hard'];
 
-/** A request as a promise. @template T @param {IDBRequest<T>} request @returns {Promise<T>} */
-const settled = (request) =>
-  new Promise((resolve, reject) => {
-    request.onsuccess = () => resolve(request.result);
-    request.onerror = () => reject(request.error);
-  });
-
-/** A transaction's end. @param {IDBTransaction} transaction */
-const committed = (transaction) =>
-  new Promise((resolve, reject) => {
-    transaction.oncomplete = () => resolve();
-    transaction.onabort = transaction.onerror = () => reject(transaction.error ?? new DOMException('aborted', 'AbortError'));
-  });
-
 export class Store {
   #db;
 
@@ -59,38 +47,36 @@ export class Store {
   }
 
   /** @param {object} job */
-  async setJob(job) {
-    const transaction = this.#write(['job']);
-    transaction.objectStore('job').put(job, 'job');
-    await committed(transaction);
+  setJob(job) {
+    return this.#change(['job'], (jobs) => jobs.put(job, 'job'));
   }
 
   /** Stores rows that were read; those that cannot be used are marked. @param {Row[]} rows */
-  async addRows(rows) {
-    const transaction = this.#write(['rows', 'marks']);
-    for (const row of rows) {
-      transaction.objectStore('rows').put(row);
-      transaction.objectStore('marks').put({ row: row.row, state: row.error ? UNREADABLE : WAITING, flag: 0 });
-    }
-    await committed(transaction);
+  addRows(rows) {
+    return this.#change(['rows', 'marks'], (stored, marks) => {
+      for (const row of rows) {
+        stored.put(row);
+        marks.put({ row: row.row, state: row.error ? UNREADABLE : WAITING, flag: 0 });
+      }
+    });
   }
 
   /** Stores what came of a row. It is on the disk when this resolves. @param {Result} result @param {Mark} mark */
-  async setResult(result, mark) {
-    const transaction = this.#write(['results', 'marks']);
-    transaction.objectStore('results').put(result);
-    transaction.objectStore('marks').put(mark);
-    await committed(transaction);
+  setResult(result, mark) {
+    return this.#change(['results', 'marks'], (results, marks) => {
+      results.put(result);
+      marks.put(mark);
+    });
   }
 
   /** Takes what came of rows back, so that they are done again. @param {number[]} rows */
-  async forgetResults(rows) {
-    const transaction = this.#write(['results', 'marks']);
-    for (const row of rows) {
-      transaction.objectStore('results').delete(row);
-      transaction.objectStore('marks').put({ row, state: WAITING, flag: 0 });
-    }
-    await committed(transaction);
+  forgetResults(rows) {
+    return this.#change(['results', 'marks'], (results, marks) => {
+      for (const row of rows) {
+        results.delete(row);
+        marks.put({ row, state: WAITING, flag: 0 });
+      }
+    });
   }
 
   /** All marks in order, a thousand at a time. @returns {AsyncGenerator<Mark[]>} */
@@ -116,15 +102,13 @@ export class Store {
   }
 
   /** Deletes the batch and all its rows. */
-  async clear() {
-    const names = ['job', 'rows', 'results', 'marks'];
-    const transaction = this.#write(names);
-    for (const name of names) transaction.objectStore(name).clear();
-    await committed(transaction);
+  clear() {
+    return this.#change(['job', 'rows', 'results', 'marks'], (...stores) => {
+      for (const store of stores) store.clear();
+    });
   }
 
-  /** @param {string[]} names */
-  #write(names) {
-    return this.#db.transaction(names, 'readwrite', { durability: 'strict' });
+  #change(names, work) {
+    return change(this.#db, names, work);
   }
 }

@@ -1,4 +1,4 @@
-import { $, el } from '../app/dom.js';
+import { $, download, el } from '../app/dom.js';
 import { count } from '../app/format.js';
 
 /**
@@ -130,10 +130,5 @@ function drawing(svg) {
   return document.importNode(parsed.documentElement, true);
 }
 
-/** Gives the user a file. @param {string} name @param {BlobPart} content @param {string} type */
-export function save(name, content, type) {
-  const url = URL.createObjectURL(new Blob([content], { type: `${type};charset=utf-8` }));
-  const link = el('a', { href: url, download: name });
-  link.click();
-  setTimeout(() => URL.revokeObjectURL(url), 60_000);
-}
+/** @param {string} name @param {BlobPart} content @param {string} type */
+const save = (name, content, type) => download(new Blob([content], { type: `${type};charset=utf-8` }), name);

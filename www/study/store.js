@@ -1,3 +1,5 @@
+import { change, settled } from '../app/database.js';
+
 /**
  * The studies of this browser, in IndexedDB: their files, each reader's answers, and what is still being written.
  *
@@ -10,13 +12,6 @@
  */
 const NAME = 'radllama-study';
 const VERSION = 1;
-
-/** A request as a promise. @template T @param {IDBRequest<T>} request @returns {Promise<T>} */
-const settled = (request) =>
-  new Promise((resolve, reject) => {
-    request.onsuccess = () => resolve(request.result);
-    request.onerror = () => reject(request.error);
-  });
 
 /** @param {string} study the hash @param {string} reader */
 export const keyOf = (study, reader) => `${study} ${reader}`;
@@ -82,13 +77,7 @@ export class Store {
     return this.#change(['draft'], (drafts) => (draft ? drafts.put(draft, 'draft') : drafts.delete('draft')));
   }
 
-  /** Changes stores in one transaction, which is on the disk when this resolves. */
   #change(names, work) {
-    return new Promise((resolve, reject) => {
-      const transaction = this.#db.transaction(names, 'readwrite', { durability: 'strict' });
-      transaction.oncomplete = () => resolve();
-      transaction.onabort = transaction.onerror = () => reject(transaction.error ?? new DOMException('aborted', 'AbortError'));
-      work(...names.map((name) => transaction.objectStore(name)));
-    });
+    return change(this.#db, names, work);
   }
 }
