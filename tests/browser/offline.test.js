@@ -62,6 +62,7 @@ test('a file that is not the version’s is not kept', async (t) => {
   const file = readFileSync(join(www, 'app/format.js'));
   server.files.set('/app/format.js', Buffer.concat([file, Buffer.from('\n// tampered with')]));
   await visit(page, server);
+  while (!server.requests.some(({ path }) => path === '/sw.js')) await page.waitForTimeout(50);
   await page.waitForTimeout(1500);
   const state = await page.evaluate(async () => {
     const registration = await navigator.serviceWorker.getRegistration();

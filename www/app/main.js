@@ -6,6 +6,7 @@
  * `insert` (the origin of a window that opened this one and takes the impression by postMessage).
  */
 import { RadllamaClient } from '../engine/client.js';
+import { nextTask } from '../engine/task.js';
 import { ImpressionEngine } from '../radllama.js';
 import { Acute } from './acute.js';
 import { registerOffline } from './offline.js';
@@ -50,6 +51,9 @@ const exporter = new Exporter(writing, session);
 const details = new Details(session);
 const loading = new Loading(session, details);
 const picker = new ModelPicker(offered, choose);
+/** How long nothing is under way before the page is stored for use without a network. */
+const REST_MS = 1000;
+const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 let supported = true;
 /** Whether the reader has agreed already to leave the page. */
 let leaving = false;
@@ -61,26 +65,30 @@ let job = null;
 
 window.radllama = Object.assign(new RadllamaClient(), { ImpressionEngine, session, writing }); // for the console and for tests
 
-drawIcons();
-startTheme();
-startDialogs();
-fillSamples();
 connect();
-showControls();
 start();
 
-/** Says what there is before anything large is fetched; a model that is stored loads at once. */
+/** Brings the page up in small tasks, so that it is never held up; a model that is stored loads at once. */
 async function start() {
-  offerUpdates();
-  const support = await ImpressionEngine.supported();
-  if (!support.supported) {
-    supported = false;
-    showControls();
-    return showUnsupported(support.reason);
+  for (const step of [showControls, startTheme, startDialogs, fillSamples, drawIcons]) {
+    step();
+    await nextTask();
   }
-  const stored = await loading.showWelcome(support);
+  const stored = await welcome();
   showControls();
   if (stored && !session.engine) await load();
+  do await pause(REST_MS);
+  while (job);
+  await offerUpdates(); // what it fetches comes after what is waited for
+}
+
+/** Says what there is before anything large is fetched. @returns {Promise<boolean>} whether the model is stored here */
+async function welcome() {
+  const support = await ImpressionEngine.supported();
+  supported = support.supported;
+  if (supported) return loading.showWelcome(support);
+  showUnsupported(support.reason);
+  return false;
 }
 
 function connect() {
@@ -251,7 +259,7 @@ async function choose(choice) {
   if (job) {
     if (!(await ask({ title: 'Stop what is under way?', text: 'Another model can be loaded once it has ended.', yes: 'Stop it' }))) return;
     stop();
-    while (job) await new Promise((resolve) => setTimeout(resolve, 20));
+    while (job) await pause(20);
   }
   const before = session.choice;
   resume = null;

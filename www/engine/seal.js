@@ -8,6 +8,7 @@
  */
 import { RadllamaError } from './errors.js';
 import { Link } from './link.js';
+import { nextTask } from './task.js';
 
 const POLICY = "default-src 'none'; script-src blob: 'wasm-unsafe-eval'; worker-src blob:";
 
@@ -24,6 +25,7 @@ const TRIES = 3;
  */
 export async function sealedLink(source, ordinary, options) {
   for (let tries = 0; tries < TRIES; tries++) {
+    await nextTask(); // a frame is the most that is ever asked of the page's thread at once
     const made = await inFrame(source, options).catch(() => null);
     if (made) return made;
   }
