@@ -78,9 +78,9 @@ pub(crate) fn test() -> Result<()> {
     ];
     let mut tally = Tally::default();
 
-    step("formatting");
+    step(start, "formatting");
     tally.check("cargo fmt", checked(cargo(["fmt", "--all", "--check"])));
-    step("lints");
+    step(start, "lints");
     let deny = ["--", "--deny", "warnings"];
     let native = ["clippy", "--workspace", "--all-targets", "--features", "radllama/train"];
     tally.check("clippy", checked(cargo(native.iter().chain(&deny))));
@@ -88,7 +88,7 @@ pub(crate) fn test() -> Result<()> {
     tally.check("clippy without features", checked(cargo(core.iter().chain(&deny))));
     let web = ["--features", "web", "--target", WASM_TARGET];
     tally.check("clippy for wasm", checked(cargo(core.iter().chain(&web).chain(&deny))));
-    step("native tests");
+    step(start, "native tests");
     let mut native =
         cargo(["test", "--package", "radllama", "--features", "train", "--no-fail-fast"]);
     native.envs(environment.iter().cloned());
@@ -96,12 +96,12 @@ pub(crate) fn test() -> Result<()> {
     let chores = cargo(["test", "--package", "xtask", "--profile", "xtask"]); // as it is built already
     tally.tests("cargo test of xtask", chores, cargo_counts);
 
-    step("the page");
+    step(start, "the page");
     let built = wasm::build().and_then(|()| page::assemble().map(drop));
     tally.check("building the page", built);
     tally.check("packing the npm package", package::assemble().map(drop));
     tally.check("the folder for static hosts", dist::build());
-    step("browser tests");
+    step(start, "browser tests");
     let mut browser = program("node", ["--test", "--test-concurrency=1", "--test-reporter=tap"]);
     browser.args(browser_tests()?).current_dir(root().join("tests/browser"));
     browser.envs(environment.iter().cloned()).env_remove("VK_ICD_FILENAMES");
@@ -118,8 +118,9 @@ pub(crate) fn test() -> Result<()> {
     Ok(())
 }
 
-fn step(name: &str) {
-    println!("\n=== {name}");
+/// Says what comes next, and at which minute.
+fn step(start: Instant, name: &str) {
+    println!("\n=== {name} (minute {})", start.elapsed().as_secs() / 60);
 }
 
 fn checked(mut command: Command) -> Result<()> {
