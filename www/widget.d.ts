@@ -238,7 +238,7 @@ export class RadiologyImpression extends HTMLElement {
   readonly modelText: string | null;
   /** What the last impression came with. */
   readonly result: ImpressionResult | null;
-  /** What the guard says of the text as it stands; a moment after an edit it is read again. `null`: it was not read. */
+  /** What the guard says of the text as it stands; a moment after an edit, or a change of the findings, it is read again. `null`: it was not read. */
   readonly guard: GuardReport | null;
   /** Its flags. */
   readonly flags: readonly GuardFlag[];

@@ -121,6 +121,31 @@ test('flags are fired once each as they come, shown with their lines, and go whe
   assert.match(await inside(), /BedenkenZeile 1Davon steht nichts im Befund\./);
 });
 
+test('when the findings or the prior report change, the text is read against them', async (t) => {
+  const { page, server } = await open(t, options);
+  await visitHost(page, server, `<label>Findings<textarea id="f">${FINDINGS}</textarea></label><radiology-impression for="f"></radiology-impression>`, { stub: { flags: FLAGS } });
+  await on(page, (e) => e.generate().then(() => {}));
+  const checks = () => page.evaluate(() => globalThis.stub.checks.map(({ findings, options }) => [findings, options.prior ?? null]));
+  const checked = (count) => page.waitForFunction((count) => globalThis.stub.checks.length === count, count);
+  assert.deepEqual(await checks(), [], 'what was written came with its report');
+  await page.fill('#f', 'Other findings.');
+  await checked(1);
+  await on(page, (e) => (e.prior = 'Prior.'));
+  await checked(2);
+  await on(page, (e) => e.setAttribute('findings', 'Given.'));
+  await checked(3);
+  assert.deepEqual(await checks(), [['Other findings.', null], ['Other findings.', 'Prior.'], ['Given.', 'Prior.']]);
+  await on(page, (e) => {
+    const written = e.generate();
+    e.findings = 'Changed while it is written.';
+    return written.then(() => {});
+  });
+  await checked(4);
+  assert.equal((await checks()).at(-1)[0], 'Changed while it is written.');
+  await page.waitForTimeout(600);
+  assert.equal((await checks()).length, 4, 'read once for each change');
+});
+
 test('it is a field of a form: value, validity, reset, disabled, state', async (t) => {
   const { page, server } = await open(t, options);
   await visitHost(page, server,

@@ -1,7 +1,7 @@
 import { RadllamaError, typed } from '../engine/errors.js';
 import { Guarded, beginGuard, readAgain, takeReport } from './guarded.js';
 import { pool } from './pool.js';
-import { Properties, findingsOf, render, sourceChanged, sourceOf, wishesOf, wordsChanged } from './properties.js';
+import { Properties, findingsChanged, findingsOf, render, sourceChanged, sourceOf, wishesOf, wordsChanged } from './properties.js';
 import { addTexts, languageOf, textsFor } from './texts.js';
 import { View } from './view.js';
 
@@ -49,13 +49,14 @@ export class RadiologyImpression extends Guarded {
       ownText: () => this.#replace(this.#ownText),
       copy: () => this.#copy(),
       edit: () => this.#edit(this.#view.text.value),
-      editFindings: () => this[readAgain](this.#text),
+      editFindings: () => this[findingsChanged](),
       change: () => this.#changed(),
     });
     this[wordsChanged]();
   }
 
   connectedCallback() {
+    super.connectedCallback();
     this.upgrade();
     this[wordsChanged](); // the language may be an ancestor's
     this.#preload();
@@ -65,6 +66,7 @@ export class RadiologyImpression extends Guarded {
   connectedMoveCallback() {}
 
   disconnectedCallback() {
+    super.disconnectedCallback();
     // A host that only moves the element loses nothing.
     queueMicrotask(() => {
       if (this.isConnected) return;
@@ -76,11 +78,9 @@ export class RadiologyImpression extends Guarded {
 
   attributeChangedCallback(name, before, now) {
     if (before === now) return;
-    if (name === 'lang') return this[wordsChanged]();
     if (name === 'value' && !this.#touched) this.#setText(now ?? '');
-    if (Properties.isSource(name)) this[sourceChanged]();
     if (name === 'preload') this.#preload();
-    this[render]();
+    this[Properties.changedBy(name)]();
   }
 
   formDisabledCallback(disabled) {
@@ -219,7 +219,7 @@ export class RadiologyImpression extends Guarded {
       const typedIn = this.#instructed ? this.#view.instruction.value.trim() : '';
       const writing = engine.impression(findings, { ...wishesOf(this, typedIn), ...overrides, signal, onPrefill });
       for await (const { text, delta, guard } of writing) {
-        before ??= this.#begin(engine);
+        before ??= this.#begin(engine, findings);
         this[takeReport](guard, text, false);
         this.#draft = delta === null;
         this.#setText(text, true);
@@ -232,7 +232,7 @@ export class RadiologyImpression extends Guarded {
         this.#view.announce(this.#words.announceStopped);
         return result; // what stood there stays
       }
-      before ??= this.#begin(engine);
+      before ??= this.#begin(engine, findings);
       this.#finish(run, result);
       return result;
     } catch (thrown) {
@@ -248,9 +248,9 @@ export class RadiologyImpression extends Guarded {
   }
 
   /** The first words are there: what stood in the field can be brought back. */
-  #begin(engine) {
+  #begin(engine, read) {
     const text = this.#text;
-    this[beginGuard]({ engine, findings: () => findingsOf(this, this.#view.findings) });
+    this[beginGuard]({ engine, read, findings: () => findingsOf(this, this.#view.findings) });
     if (text !== '' && text !== this.#modelText) this.#ownText = text;
     this.#view.announce(this.#words.announceWriting);
     return text;

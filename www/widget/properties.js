@@ -12,8 +12,9 @@ const FLAGS = { preload: 'preload', readonly: 'readOnly', required: 'required', 
 const SOURCES = { model: 'model', adapter: 'adapter', 'base-url': 'baseUrl' };
 const TEXTS = ['findings', 'instruction', 'prior'];
 
-/** Methods that element.js gives: another engine is wanted; other words; anything else that shows. */
+/** Methods that the classes above give: another engine is wanted; other findings; other words; anything else that shows. */
 export const sourceChanged = Symbol('sourceChanged');
+export const findingsChanged = Symbol('findingsChanged');
 export const wordsChanged = Symbol('wordsChanged');
 export const render = Symbol('render');
 
@@ -131,7 +132,7 @@ export class Properties extends Base {
           this[after]();
         },
       );
-    for (const name of TEXTS) settable(name, name, (text) => text, none, render);
+    for (const name of TEXTS) settable(name, name, (text) => text, none, name === 'instruction' ? render : findingsChanged);
     for (const [attribute, name] of Object.entries(SOURCES)) {
       // `null` is an adapter too: none, not even the manifest's.
       if (name === 'adapter') {
@@ -140,9 +141,11 @@ export class Properties extends Base {
     }
   }
 
-  /** Whether an attribute names a source. @param {string} attribute */
-  static isSource(attribute) {
-    return Object.hasOwn(SOURCES, attribute);
+  /** What else than the looks an attribute changes. @param {string} attribute */
+  static changedBy(attribute) {
+    if (attribute === 'lang') return wordsChanged;
+    if (Object.hasOwn(SOURCES, attribute)) return sourceChanged;
+    return attribute === 'for' || (TEXTS.includes(attribute) && attribute !== 'instruction') ? findingsChanged : render;
   }
 }
 
