@@ -182,6 +182,7 @@ test('a new version waits while an impression is written, and asks before text i
     body: 'export async function registerOffline({ onUpdate }) { globalThis.newVersion = () => onUpdate(() => (globalThis.applied = true)); }',
   }));
   const { page } = await started(t, { fake: { msPerWord: 60 }, prepare });
+  await page.waitForFunction(() => globalThis.newVersion); // it is asked for when nothing is under way
   await page.click('#generate');
   await page.waitForFunction(() => document.querySelectorAll('#lines li').length > 0);
   await page.evaluate(() => globalThis.newVersion());
