@@ -6,7 +6,7 @@
  * `insert` (the origin of a window that opened this one and takes the impression by postMessage).
  */
 import { RadllamaClient } from '../engine/client.js';
-import { nextTask } from '../engine/task.js';
+import { nextTask, pause } from '../engine/task.js';
 import { ImpressionEngine } from '../radllama.js';
 import { Acute } from './acute.js';
 import { registerOffline } from './offline.js';
@@ -53,7 +53,6 @@ const loading = new Loading(session, details);
 const picker = new ModelPicker(offered, choose);
 /** How long nothing is under way before the page is stored for use without a network. */
 const REST_MS = 1000;
-const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 let supported = true;
 /** Whether the reader has agreed already to leave the page. */
 let leaving = false;

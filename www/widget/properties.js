@@ -11,6 +11,8 @@ const FLAGS = { preload: 'preload', readonly: 'readOnly', required: 'required', 
 /** Properties that take more than a text, and their attributes. */
 const SOURCES = { model: 'model', adapter: 'adapter', 'base-url': 'baseUrl' };
 const TEXTS = ['findings', 'instruction', 'prior'];
+/** Attributes that say what the impression is read against. */
+const AGAINST = ['for', 'findings', 'prior'];
 
 /** Methods that the classes above give: another engine is wanted; other findings; other words; anything else that shows. */
 export const sourceChanged = Symbol('sourceChanged');
@@ -132,7 +134,7 @@ export class Properties extends Base {
           this[after]();
         },
       );
-    for (const name of TEXTS) settable(name, name, (text) => text, none, name === 'instruction' ? render : findingsChanged);
+    for (const name of TEXTS) settable(name, name, (text) => text, none, this.changedBy(name));
     for (const [attribute, name] of Object.entries(SOURCES)) {
       // `null` is an adapter too: none, not even the manifest's.
       if (name === 'adapter') {
@@ -145,7 +147,7 @@ export class Properties extends Base {
   static changedBy(attribute) {
     if (attribute === 'lang') return wordsChanged;
     if (Object.hasOwn(SOURCES, attribute)) return sourceChanged;
-    return attribute === 'for' || (TEXTS.includes(attribute) && attribute !== 'instruction') ? findingsChanged : render;
+    return AGAINST.includes(attribute) ? findingsChanged : render;
   }
 }
 

@@ -1,5 +1,6 @@
 import puppeteer from 'puppeteer-core';
 
+import { WITH_WEBGPU } from './browser.js';
 import { chromium } from './paths.js';
 
 /**
@@ -11,7 +12,7 @@ export async function openBare(profile) {
   const browser = await puppeteer.launch({
     executablePath: chromium,
     userDataDir: profile,
-    args: ['--no-sandbox', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--enable-unsafe-webgpu'],
+    args: WITH_WEBGPU,
     ignoreDefaultArgs: ['--disable-gpu'],
     defaultViewport: null,
   });

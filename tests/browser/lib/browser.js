@@ -13,6 +13,8 @@ const ARGS = [
 ];
 // Software adapters are behind this switch.
 const WEBGPU = '--enable-unsafe-webgpu';
+/** Arguments of a browser with WebGPU. */
+export const WITH_WEBGPU = [...ARGS, WEBGPU];
 
 /** How long a model may take to load, and to write, on a CPU. */
 export const PATIENCE_MS = 240_000;
@@ -28,7 +30,7 @@ export async function open(t, { webgpu = true, server: settings, context: more }
   const context = await chromium.launchPersistentContext(profile, {
     executablePath,
     headless: true,
-    args: webgpu ? [...ARGS, WEBGPU] : ARGS,
+    args: webgpu ? WITH_WEBGPU : ARGS,
     ignoreDefaultArgs: ['--disable-gpu'],
     viewport: { width: 1280, height: 860 },
     serviceWorkers: 'block', // it would answer before a test's routes do; who tests it allows it

@@ -39,9 +39,8 @@ function measure() {
   const look = () => {
     if (!reached('interactive', () => ($('model-status')?.textContent ?? 'Looking for a model') !== 'Looking for a model')) return;
     if ($('findings').value === '') $('findings').value = 'The heart is normal in size. There is a small right pleural effusion.';
-    if (!reached('ready', () => window.radllama.session.engine) || times.word === undefined) {
-      if ($('stop').disabled) $('generate').click(); // a stored model loads by itself first
-    }
+    reached('ready', () => window.radllama.session.engine);
+    if (times.word === undefined && $('stop').disabled) $('generate').click(); // a stored model loads by itself first
     if (!reached('word', () => document.querySelector('#output li')?.textContent.trim()) || !$('stop').disabled) return;
     clearInterval(timer);
     setTimeout(() => console.log(`visit: ${JSON.stringify(times)}`), 200); // long tasks are told late
